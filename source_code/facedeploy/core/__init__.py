@@ -1,0 +1,1 @@
+"""The nouns that flow through every stage. Depends on numpy only."""

@@ -1,0 +1,50 @@
+"""Where a source image lies on the canvas a model sees, and the way back."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.floating]
+
+
+@dataclass(frozen=True)
+class Letterbox:
+    """The source, resized to `content_hw`, is laid on a canvas with its top left corner at `offset_xy`; all in px.
+
+    An offset may be negative: then the canvas is a crop of the content.
+    """
+
+    source_hw: tuple[int, int]
+    canvas_hw: tuple[int, int]
+    content_hw: tuple[int, int]
+    offset_xy: tuple[int, int]
+
+    @classmethod
+    def fit(cls, source_hw: tuple[int, int], canvas_hw: tuple[int, int]) -> "Letterbox":
+        """The largest content of the source's aspect that fits the canvas, centered.
+
+        Sizes round half to even, as Python's `round`; no side becomes less than 1 px.
+        """
+        (source_h, source_w), (canvas_h, canvas_w) = source_hw, canvas_hw
+        ratio = min(canvas_w / source_w, canvas_h / source_h)
+        content_h, content_w = max(1, round(source_h * ratio)), max(1, round(source_w * ratio))
+        offset_xy = ((canvas_w - content_w) // 2, (canvas_h - content_h) // 2)
+        return cls(source_hw, canvas_hw, (content_h, content_w), offset_xy)
+
+    @property
+    def _scale_xy(self) -> npt.NDArray[np.float64]:
+        """Source px for each content px, along x and y: rounding makes the two differ slightly."""
+        return np.array([self.source_hw[1] / self.content_hw[1], self.source_hw[0] / self.content_hw[0]])
+
+    def to_source(self, xy: FloatArray) -> npt.NDArray[np.float32]:
+        """Canvas px -> source px. `xy` is (..., 2k): x and y alternate, so boxes xyxy and landmarks both fit."""
+        points = np.asarray(xy, np.float64)
+        pairs = points.reshape(*points.shape[:-1], points.shape[-1] // 2, 2)
+        return ((pairs - self.offset_xy) * self._scale_xy).reshape(points.shape).astype(np.float32)
+
+    def to_canvas(self, xy: FloatArray) -> npt.NDArray[np.float32]:
+        """Source px -> canvas px; the inverse of `to_source`."""
+        points = np.asarray(xy, np.float64)
+        pairs = points.reshape(*points.shape[:-1], points.shape[-1] // 2, 2)
+        return (pairs / self._scale_xy + self.offset_xy).reshape(points.shape).astype(np.float32)

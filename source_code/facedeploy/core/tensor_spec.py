@@ -1,0 +1,15 @@
+"""Name, shape and dtype of one tensor."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """What a model says of one input or output. `shape` is static; `dtype` is numpy's name, such as `float32`."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.dtype}[{','.join(map(str, self.shape))}]"
