@@ -35,3 +35,11 @@ class DataError(FacedeployError):
 
 class DependencyError(FacedeployError):
     """A package of an extra, or a system library, that is not installed."""
+
+
+class ShapeError(FacedeployError):
+    """A tensor, batch or canvas of a size that an artifact does not hold."""
+
+
+class DeviceError(FacedeployError):
+    """A device, or an instruction set, that this machine does not have."""

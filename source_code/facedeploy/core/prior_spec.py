@@ -16,7 +16,9 @@ class PriorSpec:
 
     def __post_init__(self) -> None:
         if len(self.min_sizes) != len(self.strides):
-            raise ValueError(f"min_sizes has {len(self.min_sizes)} levels, strides {len(self.strides)}: they must agree")
+            raise ValueError(
+                f"min_sizes has {len(self.min_sizes)} levels, strides {len(self.strides)}: they must agree"
+            )
 
     def count(self, canvas_hw: tuple[int, int]) -> int:
         """Number of priors on a canvas of (height, width) px: 16,800 at 640x640 with the defaults."""

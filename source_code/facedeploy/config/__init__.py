@@ -1,0 +1,1 @@
+"""YAML and JSON become typed values, or one clear error."""

@@ -1,0 +1,221 @@
+"""The build YAML as typed values: section for section, and under the same key names."""
+
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from facedeploy.config.fields import Count, Fraction, Index, Pixels, Positive, Text
+from facedeploy.config.process_ops import ProcessOp, canvas_hw, check_order
+from facedeploy.core.nms_params import CANDIDATES, NmsParams
+from facedeploy.core.prior_spec import PriorSpec
+
+Shape = Annotated[
+    tuple[Pixels, Pixels, Pixels, Pixels], Field(description="[batch, 3, height, width], each a whole number above 0")
+]
+Kept = Annotated[int, Field(ge=1, le=CANDIDATES, description=f"a whole number from 1 to {CANDIDATES}")]
+CalibrateMode = Literal["minmax", "max", "percentile", "kl_divergence", "mse"]
+Precision = Literal["fp32", "fp16", "bf16", "int8"]
+
+
+@dataclass(frozen=True)
+class Frontend:
+    """Where the model comes from, and the one static shape (NCHW) of its input."""
+
+    type: Literal["onnx", "torchscript"]
+    checkpoint: Text
+    shape: dict[str, Shape]
+    dtype: Literal["fp32"] = "fp32"
+
+    def __post_init__(self) -> None:
+        if len(self.shape) != 1:
+            got = ", ".join(self.shape) or "none"
+            raise ValueError(f"shape: got {len(self.shape)} inputs ({got}), expected one, as input: [1, 3, 640, 640]")
+        if self.shape_nchw[1] != 3:
+            raise ValueError(f"shape.{self.input_name}: got {self.shape_nchw[1]} channels, expected [N, 3, H, W]")
+
+    @property
+    def input_name(self) -> str:
+        """The name of the model's input."""
+        return next(iter(self.shape))
+
+    @property
+    def shape_nchw(self) -> tuple[int, int, int, int]:
+        """Batch, 3, height, width."""
+        return self.shape[self.input_name]
+
+    @property
+    def canvas_hw(self) -> tuple[int, int]:
+        """Height and width in px."""
+        return self.shape_nchw[2:]
+
+
+@dataclass(frozen=True)
+class CompileOptions:
+    """`threads`: how many the model may use, all of the machine's if None. The other two are the vendor's, unused."""
+
+    threads: Count | None = None
+    data_transport_mode: int | None = None
+    cluster_mode: int | None = None
+
+
+@dataclass(frozen=True)
+class QuantizeOptions:
+    """How int8 ranges are found; `skip_conv_layers` stay float: indices in graph order, names, or patterns."""
+
+    calibrate_mode: CalibrateMode = "minmax"
+    quantize_per_channel: bool = True
+    skip_conv_layers: tuple[Index | Text, ...] = ()
+
+
+@dataclass(frozen=True)
+class Backend:
+    """What to compile to. `target` is `host`, an x86-64 level such as `x86-64-v3`, or any tvm target."""
+
+    dtype: Precision
+    type: Literal["tvm", "tvm_vacc"] = "tvm"
+    target: Text = "host"
+    compile: CompileOptions = field(default_factory=CompileOptions)
+    quantize: QuantizeOptions | None = None
+
+
+@dataclass(frozen=True)
+class PostParams:
+    """Priors of the head, and what the compiled post-processing keeps by default.
+
+    `anchor` is a flat list of min sizes (px), two a stride. A face is kept if its score is above
+    `confidence_threshold`, and no better one overlaps it by an IoU above `nms_threshold`.
+    """
+
+    nms_threshold: Fraction
+    confidence_threshold: Fraction
+    anchor: tuple[Count, ...]
+    num_classes: Literal[1] = 1
+    strides: tuple[Count, ...] = (8, 16, 32)
+    variances: Annotated[tuple[Positive, Positive], Field(description="a list of 2 numbers above 0")] = (0.1, 0.2)
+    max_detections: Kept = 750
+
+    def __post_init__(self) -> None:
+        if not self.strides or len(self.anchor) != 2 * len(self.strides):
+            raise ValueError(
+                f"anchor: got {len(self.anchor)} sizes for {len(self.strides)} strides {list(self.strides)}, "
+                f"expected two a stride: {2 * len(self.strides)}"
+            )
+
+    def prior_spec(self) -> PriorSpec:
+        """The priors, stride by stride."""
+        pairs = zip(self.anchor[::2], self.anchor[1::2], strict=True)
+        return PriorSpec(min_sizes=tuple(pairs), strides=self.strides, variances=self.variances)
+
+    def nms_params(self) -> NmsParams:
+        """What is kept unless the run says otherwise."""
+        return NmsParams(self.confidence_threshold, self.nms_threshold, self.max_detections)
+
+
+@dataclass(frozen=True)
+class ExtraOps:
+    """Operations compiled into the artifact behind the model."""
+
+    type: Literal["retinaface_nms"]
+    params: PostParams
+
+
+@dataclass(frozen=True)
+class Graph:
+    """What is added to the graph of the model."""
+
+    extra_ops: ExtraOps
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """Which files of the calibration folder: `suffix` without a dot, and how many."""
+
+    suffix: Text
+    get_data_num: Count
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """How an image becomes the model's input; `path` and `sampler`, the images to calibrate with, are int8's."""
+
+    process_ops: tuple[ProcessOp, ...]
+    type: Literal["tvm"] = "tvm"
+    path: Text | None = None
+    sampler: Sampler | None = None
+
+    def __post_init__(self) -> None:
+        check_order(self.process_ops)
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """The artifact is written to `<path>/<name>/`."""
+
+    path: Text
+
+
+@dataclass(frozen=True)
+class BuildConfig:
+    """A build YAML. Paths in it are relative to the current directory. ValueError where sections contradict."""
+
+    name: Text
+    frontend: Frontend
+    backend: Backend
+    workspace: Workspace
+    graph: Graph | None = None
+    dataset: Dataset | None = None
+
+    def __post_init__(self) -> None:
+        problems = [*_name_problems(self.name), *_int8_problems(self), *_canvas_problems(self)]
+        if problems:
+            raise ValueError("\n".join(problems))
+
+
+def notes(config: BuildConfig) -> tuple[str, ...]:
+    """Lines for the log: keys that are accepted and do nothing, and names that mean another."""
+    backend, lines = config.backend, list[str]()
+    if backend.type == "tvm_vacc":
+        lines.append("backend.type: tvm_vacc means tvm here")
+    lines += [
+        f"backend.compile.{key}: the vendor's hardware reads it; it does nothing here"
+        for key in ("data_transport_mode", "cluster_mode")
+        if getattr(backend.compile, key) is not None
+    ]
+    if backend.quantize and backend.dtype != "int8":
+        lines.append(f"backend.quantize: for dtype int8 only; it does nothing for {backend.dtype}")
+    elif backend.quantize and backend.quantize.calibrate_mode == "max":
+        lines.append("backend.quantize.calibrate_mode: max means minmax")
+    return tuple(lines)
+
+
+def _name_problems(name: str) -> list[str]:
+    if name in (".", "..") or set(name) & set("/\\\0"):
+        return [f"name: got {name!r}, expected the name of a folder (it is made under workspace.path)"]
+    return []
+
+
+def _int8_problems(config: BuildConfig) -> list[str]:
+    if config.backend.dtype != "int8":
+        return []
+    dataset = config.dataset
+    needed = {
+        "backend.quantize": config.backend.quantize,
+        "dataset": dataset,
+        "dataset.path": dataset is None or dataset.path,
+        "dataset.sampler": dataset is None or dataset.sampler,
+    }
+    return [
+        f"{key}: is missing, backend.dtype int8 needs it to calibrate" for key, value in needed.items() if not value
+    ]
+
+
+def _canvas_problems(config: BuildConfig) -> list[str]:
+    made = config.dataset and canvas_hw(config.dataset.process_ops)
+    wanted = config.frontend.canvas_hw
+    if not made or made == wanted:
+        return []
+    return [
+        f"dataset.process_ops: they make a canvas of {made[0]}x{made[1]} (height x width), "
+        f"frontend.shape.{config.frontend.input_name} says {wanted[0]}x{wanted[1]}: these must agree"
+    ]

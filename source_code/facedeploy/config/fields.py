@@ -1,0 +1,17 @@
+"""Kinds of values that several sections share; the descriptions are what error messages say was expected."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+Text = Annotated[str, Field(min_length=1, description="text")]
+Count = Annotated[int, Field(ge=1, description="a whole number of 1 or more")]
+Index = Annotated[int, Field(ge=0, le=32_767, description="a whole number from 0 to 32767")]
+Byte = Annotated[int, Field(ge=0, le=255, description="a whole number from 0 to 255")]
+Pixels = Annotated[int, Field(ge=1, le=32_767, description="a whole number from 1 to 32767")]
+Fraction = Annotated[float, Field(ge=0, le=1, description="a number from 0 to 1")]
+Positive = Annotated[float, Field(gt=0, description="a number above 0")]
+
+Triple = Annotated[tuple[float, float, float], Field(description="a list of 3 numbers")]
+PositiveTriple = Annotated[tuple[Positive, Positive, Positive], Field(description="a list of 3 numbers above 0")]
+SizeWh = Annotated[tuple[Pixels, Pixels], Field(description="[width, height] in px")]

@@ -1,0 +1,38 @@
+"""Pictures of what was found."""
+
+from pathlib import Path
+
+from facedeploy.core.detections import Detections
+from facedeploy.core.errors import ImageError
+from facedeploy.core.files import atomic_path
+from facedeploy.image.opencv import cv2
+from facedeploy.image.operations import Pixels
+
+_BOX = (0, 220, 0)
+# Left eye, right eye, nose, left and right corner of the mouth; BGR.
+_LANDMARKS = ((0, 0, 255), (0, 255, 255), (255, 0, 255), (0, 255, 0), (255, 0, 0))
+
+
+def draw_detections(image: Pixels, detections: Detections, min_score: float = 0.5) -> Pixels:
+    """A copy of the image (h, w, 3) u8 BGR with box, score and landmarks of each face scored `min_score` or more."""
+    picture: Pixels = image.copy()
+    thickness = max(1, round(max(image.shape[:2]) / 500))
+    for box, score, landmarks in zip(detections.boxes, detections.scores, detections.landmarks, strict=True):
+        if score < min_score:
+            continue
+        x1, y1, x2, y2 = (round(float(side)) for side in box)
+        cv2.rectangle(picture, (x1, y1), (x2, y2), _BOX, thickness)
+        text_at = (x1, max(12, y1 - 4))
+        cv2.putText(picture, f"{score:.2f}", text_at, cv2.FONT_HERSHEY_SIMPLEX, 0.4 * thickness, _BOX, thickness)
+        for (x, y), color in zip(landmarks, _LANDMARKS, strict=True):
+            cv2.circle(picture, (round(float(x)), round(float(y))), thickness + 1, color, -1)
+    return picture
+
+
+def write_image(path: Path, image: Pixels) -> None:
+    """Write a picture whole or not at all, in the format of the suffix. Raises ImageError when it cannot be encoded."""
+    encoded, data = cv2.imencode(path.suffix, image)
+    if not encoded:
+        raise ImageError(f"{path}: cannot be encoded as {path.suffix}")
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(data.tobytes())

@@ -1,0 +1,59 @@
+"""The small nouns: detections, priors, tensor specs, files, requirements."""
+
+import numpy as np
+import pytest
+
+from facedeploy.core.detections import Detections
+from facedeploy.core.errors import DependencyError
+from facedeploy.core.files import atomic_path, write_text
+from facedeploy.core.prior_spec import PriorSpec
+from facedeploy.core.requirement import require
+from facedeploy.core.tensor_spec import TensorSpec
+
+
+def test_detections_raises_when_shapes_disagree():
+    with pytest.raises(ValueError, match=r"landmarks: got shape \(2, 10\), expected \(2, 5, 2\)"):
+        Detections(np.zeros((2, 4), np.float32), np.zeros(2, np.float32), np.zeros((2, 10), np.float32))
+
+
+def test_detections_empty_has_no_face():
+    assert len(Detections.empty()) == 0
+
+
+@pytest.mark.parametrize(
+    ("canvas_hw", "count"), [((640, 640), 16_800), ((320, 320), 4_200), ((416, 500), 2 * (52 * 63 + 26 * 32 + 13 * 16))]
+)
+def test_prior_spec_counts_cells_rounded_up(canvas_hw, count):
+    assert PriorSpec().count(canvas_hw) == count
+
+
+def test_prior_spec_raises_when_levels_disagree():
+    with pytest.raises(ValueError, match="min_sizes has 1 levels, strides 2"):
+        PriorSpec(min_sizes=((16, 32),), strides=(8, 16))
+
+
+def test_tensor_spec_reads_as_one_word():
+    assert str(TensorSpec("input", (1, 3, 640, 640), "float32")) == "input float32[1,3,640,640]"
+
+
+def test_write_text_makes_folders_and_leaves_nothing_else(tmp_path):
+    write_text(tmp_path / "a" / "b.txt", "é")
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["b.txt"]
+    assert (tmp_path / "a" / "b.txt").read_bytes() == "é".encode()
+
+
+def test_atomic_path_keeps_the_old_file_when_writing_fails(tmp_path):
+    target = tmp_path / "x.json"
+    target.write_text("old")
+    with pytest.raises(RuntimeError), atomic_path(target) as temporary:
+        assert temporary.suffix == ".json"
+        temporary.write_text("half")
+        raise RuntimeError
+    assert [path.name for path in tmp_path.iterdir()] == ["x.json"]
+    assert target.read_text() == "old"
+
+
+def test_require_names_package_extra_and_purpose_when_missing():
+    with pytest.raises(DependencyError, match=r"drawing needs the package no_such_module.*facedeploy\[demo\]"):
+        require("no_such_module", "demo", "drawing")
+    assert require("math", "demo", "drawing").pi > 3
