@@ -1,0 +1,123 @@
+"""`mod.json`: all that is known of an artifact without opening its code."""
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from facedeploy.config.validate import validate
+from facedeploy.core.errors import ArtifactError, ConfigError
+from facedeploy.core.nms_params import NmsParams
+from facedeploy.core.normalization import Normalization
+from facedeploy.core.prior_spec import PriorSpec
+from facedeploy.core.tensor_spec import TensorSpec
+
+SCHEMA = 1  # Raised whenever an older reader would misunderstand a newer file.
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the model came from. `sha256` is of the file compiled; `metadata` is what that file says of itself."""
+
+    type: str
+    file: str
+    sha256: str
+    config: str
+    config_sha256: str
+    metadata: dict[str, str]
+
+
+@dataclass(frozen=True)
+class CompiledFor:
+    """The machine: tvm's name of the target, LLVM's triple, the instruction-set features that the code uses.
+
+    `threads` is what the config asks for; None leaves it to the runtime.
+    """
+
+    name: str
+    triple: str
+    features: tuple[str, ...]
+    threads: int | None
+
+
+@dataclass(frozen=True)
+class Versions:
+    """What built the artifact."""
+
+    facedeploy: str
+    tvm: str
+
+
+@dataclass(frozen=True)
+class PostProcess:
+    """The compiled post-processing. `inputs` names the outputs of the model that are its loc, conf and landms.
+
+    The numbers of `nms` are defaults, which a caller may override.
+    """
+
+    type: Literal["retinaface_nms"]
+    inputs: tuple[str, str, str]
+    priors: PriorSpec
+    nms: NmsParams
+
+
+@dataclass(frozen=True)
+class FileEntry:
+    """Size in bytes and hash of one of the files."""
+
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What `mod.json` says.
+
+    `inputs` and `outputs` are those of the float entry `main`. `normalization` is None when the config gave none; else
+    there is an entry `pixels` that takes u8 (N, H, W, 3). `postprocess` is None for a model compiled without one.
+    """
+
+    schema: int
+    name: str
+    dtype: str
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    normalization: Normalization | None
+    postprocess: PostProcess | None
+    target: CompiledFor
+    source: Source
+    versions: Versions
+    files: dict[str, FileEntry]
+
+    @property
+    def batch(self) -> int:
+        """Images that one call takes."""
+        return self.inputs[0].shape[0]
+
+    @property
+    def canvas_hw(self) -> tuple[int, int]:
+        """Height and width, px, of the canvas."""
+        return self.inputs[0].shape[2], self.inputs[0].shape[3]
+
+
+def manifest_to_json(manifest: Manifest) -> str:
+    """The text of `mod.json`."""
+    return json.dumps(asdict(manifest), indent=1) + "\n"
+
+
+def manifest_from_json(text: str, file: str) -> Manifest:
+    """Parse `mod.json`. Raises ArtifactError: not JSON, of another schema, or not as a manifest is."""
+    try:
+        data: Any = json.loads(text)
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise ArtifactError(f"{file} is not JSON ({error}): compile the model again") from error
+    schema = data.get("schema") if isinstance(data, dict) else None
+    if not isinstance(schema, int):
+        raise ArtifactError(
+            f"{file} is not the manifest of an artifact (it has no schema number): give the prefix .../mod"
+        )
+    if schema != SCHEMA:
+        raise ArtifactError(f"{file}: got schema {schema}, this version reads {SCHEMA}: compile the model again")
+    try:
+        return validate(Manifest, data, file)
+    except ConfigError as error:
+        raise ArtifactError(f"{error}\ncompile the model again") from error

@@ -1,0 +1,58 @@
+"""`graph.extra_ops`: post-processing compiled into the artifact."""
+
+from collections.abc import Sequence
+
+import tvm
+
+from facedeploy.artifact.manifest import PostProcess
+from facedeploy.compiler.kernels.retinaface_nms import retinaface_nms
+from facedeploy.config.build_config import BuildConfig
+from facedeploy.core.errors import CompileError
+from facedeploy.core.prior_spec import PriorSpec
+from facedeploy.core.tensor_spec import TensorSpec
+
+# The outputs that post-processing reads, in the order of its arguments, and how many numbers each has per prior.
+HEADS = {"loc": 4, "conf": 2, "landms": 10}
+
+
+def post_process_of(config: BuildConfig, outputs: Sequence[TensorSpec]) -> PostProcess | None:
+    """`graph.extra_ops` as the manifest has it, matched with the model's outputs; None when the config has none.
+
+    Raises CompileError when an output is missing, or its priors are not as many as the config's anchors make.
+    """
+    if config.graph is None:
+        return None
+    params = config.graph.extra_ops.params
+    priors = params.prior_spec()
+    inputs = _match_heads(outputs, priors, config.frontend.canvas_hw)
+    return PostProcess(config.graph.extra_ops.type, inputs, priors, params.nms_params())
+
+
+def add_extra_op(module: tvm.IRModule, post: PostProcess, batch: int, canvas_hw: tuple[int, int]) -> None:
+    """Add the kernel of `post` to `module`, under the name of its type."""
+    module[post.type] = retinaface_nms(post.priors, canvas_hw, batch)
+
+
+def _match_heads(outputs: Sequence[TensorSpec], priors: PriorSpec, canvas_hw: tuple[int, int]) -> tuple[str, str, str]:
+    """Names of the outputs that are loc, conf and landms: by name, else by their last axis."""
+    count = priors.count(canvas_hw)
+    names = []
+    for head, width in HEADS.items():
+        named = [spec for spec in outputs if spec.name == head]
+        wide = [spec for spec in outputs if len(spec.shape) == 3 and spec.shape[-1] == width]
+        candidates = named or wide
+        if len(candidates) != 1:
+            raise CompileError(
+                f"graph.extra_ops: retinaface_nms needs one output {head} of shape (N, priors, {width}); "
+                f"the model's outputs are {', '.join(map(str, outputs))}"
+            )
+        spec = candidates[0]
+        if spec.shape[1:] != (count, width):
+            raise CompileError(
+                f"graph.extra_ops.params: anchor {[size for level in priors.min_sizes for size in level]} at strides "
+                f"{list(priors.strides)} makes {count} priors on {canvas_hw[0]}x{canvas_hw[1]} (height x width), "
+                f"expected an output {head} of (N, {count}, {width}); the model has {spec}"
+            )
+        names.append(spec.name)
+    loc, conf, landms = names
+    return loc, conf, landms

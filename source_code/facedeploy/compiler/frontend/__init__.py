@@ -1,0 +1,1 @@
+"""Files of other frameworks become Relax modules."""

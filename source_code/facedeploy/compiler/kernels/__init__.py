@@ -1,0 +1,1 @@
+"""Kernels, one family a file: TIR functions of our own, and schedules of what TVM's lowering gives."""
