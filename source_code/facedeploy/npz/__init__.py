@@ -1,0 +1,1 @@
+"""The offline exchange format: images in npz files, slots in npz files."""

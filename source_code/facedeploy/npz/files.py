@@ -1,0 +1,69 @@
+"""What lies in an npz file. Objects are never unpickled."""
+
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from facedeploy.core.errors import DataError
+from facedeploy.core.files import atomic_path
+from facedeploy.detect.slots import Slots
+
+INPUT = "input_0"
+OUTPUTS = {"output_0": 1, "output_1": 4, "output_2": 10}  # Scores, boxes, landmarks: numbers in a slot.
+
+
+def write_image_npz(path: Path, image_bgr: npt.NDArray[np.uint8]) -> None:
+    """Write (h, w, 3) u8 BGR pixels as `input_0`: (3, h, w) u8 RGB."""
+    _write(path, {INPUT: np.ascontiguousarray(image_bgr[..., ::-1].transpose(2, 0, 1))})
+
+
+def read_image_npz(path: Path) -> npt.NDArray[np.uint8]:
+    """Read `input_0`; returns (h, w, 3) u8 RGB. Raises DataError when the file is not such a one."""
+    array = _read(path, (INPUT,))[INPUT]
+    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[0] != 3 or not array.size:
+        raise DataError(f"{path}: {INPUT}: got {array.dtype}{list(array.shape)}, expected uint8[3, height, width]")
+    return np.ascontiguousarray(array.transpose(1, 2, 0))
+
+
+def write_slots_npz(path: Path, slots: Slots) -> None:
+    """Write the slots of one image: scores (1, K, 1), boxes (1, K, 4), landmarks (1, K, 10), canvas px."""
+    _write(path, dict(zip(OUTPUTS, slots, strict=True)))
+
+
+def read_slots_npz(path: Path) -> Slots:
+    """Read what `write_slots_npz` writes. Raises DataError when the file is not such a one."""
+    arrays = _read(path, tuple(OUTPUTS))
+    count = arrays["output_0"].shape[1] if arrays["output_0"].ndim == 3 else 0
+    for name, width in OUTPUTS.items():
+        array = arrays[name]
+        if array.shape != (1, count, width) or array.dtype != np.float32:
+            raise DataError(
+                f"{path}: {name}: got {array.dtype}{list(array.shape)}, expected float32[1, slots, {width}]"
+            )
+    return Slots(*(arrays[name] for name in OUTPUTS))
+
+
+def _write(path: Path, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+    try:
+        with atomic_path(path) as temporary:
+            np.savez(temporary, **dict(arrays))  # type: ignore[arg-type]
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written ({error.strerror})") from error
+
+
+def _read(path: Path, names: tuple[str, ...]) -> dict[str, npt.NDArray[Any]]:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            if not isinstance(archive, np.lib.npyio.NpzFile):
+                raise DataError(f"{path}: is a single array, expected an npz file with {', '.join(names)}")
+            missing = [name for name in names if name not in archive]
+            if missing:
+                raise DataError(f"{path}: has {', '.join(archive) or 'nothing'}, expected {', '.join(names)}")
+            return {name: archive[name] for name in names}
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error).splitlines()[0]
+        raise DataError(f"{path}: is not an npz file that can be read ({reason})") from error

@@ -1,0 +1,45 @@
+"""Listed npz files through an artifact."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from facedeploy.core.errors import FacedeployError
+from facedeploy.npz.datalist import NpzFile
+from facedeploy.npz.files import read_image_npz, write_slots_npz
+from facedeploy.runtime.face_detector import FaceDetector
+from facedeploy.runtime.graph import Stage
+from facedeploy.runtime.operator import Unit, Work
+from facedeploy.runtime.stream import Stream
+
+
+@dataclass(frozen=True)
+class _Read:
+    def __call__(self, unit: Unit) -> Unit:
+        for work in unit:
+            try:
+                assert isinstance(work.source, Path)
+                work.image = read_image_npz(work.source)
+            except FacedeployError as error:
+                work.error = error
+        return unit
+
+
+@dataclass(frozen=True)
+class _Write:
+    folder: Path
+
+    def __call__(self, unit: Unit) -> Unit:
+        for work in unit:
+            if work.slots is not None:
+                write_slots_npz(self.folder / f"{work.name}.npz", work.slots)
+        return unit
+
+
+def stream_npz(detector: FaceDetector, entries: Sequence[NpzFile], folder: Path) -> Iterator[Work]:
+    """Run each npz file and write its output npz, under its own name, into `folder`; yields each when it is done.
+
+    One that cannot be read comes with `error` set. Raises DataError when an output cannot be written.
+    """
+    graph = detector.slots_graph(_Read(), (Stage("write", [_Write(folder)]),))
+    return Stream(graph).run_async(Work(entry.name, entry.path, "RGB") for entry in entries)

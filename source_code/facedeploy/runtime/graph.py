@@ -1,0 +1,30 @@
+"""Operators in a row."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from facedeploy.runtime.operator import Unit
+
+Operator = Callable[[Unit], Unit]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step of a graph: `operators` do the same work, each in a thread of its own when the graph streams."""
+
+    name: str
+    operators: Sequence[Operator]
+
+
+@dataclass(frozen=True)
+class Graph:
+    """The stages a unit of work passes, in order; `batch` is how many images a unit has."""
+
+    stages: Sequence[Stage]
+    batch: int
+
+    def run(self, unit: Unit) -> Unit:
+        """Pass one unit through every stage, in the calling thread."""
+        for stage in self.stages:
+            unit = stage.operators[0](unit)
+        return unit

@@ -1,0 +1,120 @@
+"""The operators of a detection graph: each takes a unit of work and returns what the next one takes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from facedeploy.config.vdsp_params import VdspParams
+from facedeploy.core.detections import Detections
+from facedeploy.core.errors import FacedeployError
+from facedeploy.core.letterbox import Letterbox
+from facedeploy.core.nms_params import NmsParams
+from facedeploy.core.normalization import ColorOrder
+from facedeploy.detect.slots import Slots, detections_of
+from facedeploy.image.decode import read_image
+from facedeploy.image.vdsp import normalization_from_vdsp, normalize, to_canvas
+from facedeploy.runtime.model import Model
+
+Pixels = npt.NDArray[np.uint8]
+
+
+@dataclass
+class Work:
+    """One image on its way through a graph; each operator fills in its part.
+
+    `source` is a path, or (h, w, 3) u8 pixels in `order`. An operator that cannot go on because of the image sets
+    `error`, and the later ones pass it by. `slots` holds this image alone: (1, K, ...), canvas px.
+    """
+
+    name: str
+    source: Path | Pixels
+    order: ColorOrder = "BGR"
+    image: Pixels | None = None
+    canvas: Pixels | None = None
+    letterbox: Letterbox | None = None
+    slots: Slots | None = None
+    detections: Detections | None = None
+    error: FacedeployError | None = None
+
+
+Unit = Sequence[Work]  # As many images as the model's batch, fewer at the end.
+
+
+@dataclass(frozen=True)
+class Decode:
+    """Path -> pixels."""
+
+    def __call__(self, unit: Unit) -> Unit:
+        """Fill `image`, or set `error` when the file cannot be read."""
+        for work in unit:
+            try:
+                work.image = read_image(work.source) if isinstance(work.source, Path) else work.source
+            except FacedeployError as error:
+                work.error = error
+        return unit
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """Pixels -> canvas, by the vdsp JSON."""
+
+    params: VdspParams
+
+    def __call__(self, unit: Unit) -> Unit:
+        """Fill `canvas` and `letterbox`, or set `error` when the pixels are not an image's."""
+        for work in unit:
+            if work.image is None:
+                continue
+            try:
+                work.canvas, work.letterbox = to_canvas(work.image, self.params, work.order)
+            except FacedeployError as error:
+                work.error = error
+        return unit
+
+
+@dataclass(frozen=True)
+class Infer:
+    """Canvas -> slots: the compiled model and the compiled post-processing."""
+
+    model: Model
+    params: VdspParams
+    nms: NmsParams | None = None
+    _as_pixels: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        # The u8 entry saves the float copy, where it means the same.
+        same = self.model.manifest.normalization == normalization_from_vdsp(self.params)
+        object.__setattr__(self, "_as_pixels", same)
+
+    def __call__(self, unit: Unit) -> Unit:
+        """Fill `slots`. A unit smaller than the batch is filled up with black canvases, whose results are dropped."""
+        usable = [(work, work.canvas) for work in unit if work.canvas is not None]
+        if not usable:
+            return unit
+        height, width = self.model.canvas_hw
+        canvases = np.zeros((self.model.batch, height, width, 3), np.uint8)
+        for position, (_, canvas) in enumerate(usable):
+            canvases[position] = canvas
+        if self._as_pixels:
+            outputs = self.model.infer_pixels(canvases)
+        else:
+            outputs = self.model.infer(np.stack([normalize(canvas, self.params) for canvas in canvases]))
+        slots = self.model.detect(outputs, self.nms)
+        for position, (work, _) in enumerate(usable):
+            work.slots = Slots(*(part[position : position + 1] for part in slots))
+        return unit
+
+
+@dataclass(frozen=True)
+class ToSource:
+    """Slots -> detections in source px."""
+
+    def __call__(self, unit: Unit) -> Unit:
+        """Fill `detections`."""
+        for work in unit:
+            if work.slots is not None and work.letterbox is not None:
+                work.detections = detections_of(work.slots, work.letterbox)
+        return unit
