@@ -1,0 +1,55 @@
+"""`facedeploy compile` and `vamc compile`."""
+
+import argparse
+import time
+from collections.abc import Sequence
+
+DESCRIPTION = """Compile a build YAML into an artifact: <workspace.path>/<name>/mod.so, mod.params, mod.json.
+
+Paths in the YAML are relative to the current directory. --set overrides a key, so that no file needs editing:
+  facedeploy compile build_in/build/official_retinaface.yaml --set frontend.checkpoint=my.onnx --set name=my_model"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("config", metavar="CONFIG.yaml", help="a build config of yours, or the name of a shipped one")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="override a key, e.g. backend.dtype=fp32"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Compile, and say what was written."""
+    from facedeploy.config.build_config import notes
+    from facedeploy.config.load import load_build_config
+    from facedeploy.config.shipped import find_config
+
+    overrides: Sequence[str] = arguments.set
+    found = find_config(arguments.config)
+    if found.shipped:
+        print(f"{arguments.config} is not under the current directory; using the shipped {found.path}")
+    config = load_build_config(found.path, overrides)
+    for line in notes(config):
+        print(line)
+
+    from facedeploy.compiler.build import compile_model
+
+    started = time.monotonic()
+    artifact = compile_model(config, note=print)
+    manifest = artifact.manifest
+    for spec in manifest.inputs:
+        print(f"input   {spec}")
+    for spec in manifest.outputs:
+        print(f"output  {spec}")
+    if manifest.postprocess:
+        nms = manifest.postprocess.nms
+        print(
+            f"post    {manifest.postprocess.type}: confidence {nms.confidence_threshold:g}, NMS {nms.nms_threshold:g}, "
+            f"{nms.max_detections} slots"
+        )
+    print(f"target  {manifest.target.name}, {manifest.dtype}")
+    for name, entry in manifest.files.items():
+        print(f"wrote   {artifact.prefix.with_name(name)} ({entry.size:,} bytes)")
+    print(f"wrote   {artifact.prefix.with_name('mod.json')}")
+    print(f"compiled {manifest.name} in {time.monotonic() - started:.1f} s; prefix: {artifact.prefix}")
+    return 0

@@ -1,0 +1,48 @@
+"""`facedeploy npz-decode` and common/utils/npz_decode.py."""
+
+import argparse
+from pathlib import Path
+
+from facedeploy.cli.options import positive
+
+DESCRIPTION = """Output npz files of vamp -> WIDER FACE prediction files. Files are paired by name, never by order."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    add = parser.add_argument
+    add("--txt", required=True, type=Path, metavar="OUT", help="where the prediction files go")
+    add("--input_image_dir", required=True, type=Path, help="the images that were encoded")
+    add("--model_size", required=True, type=positive, nargs=2, metavar=("HEIGHT", "WIDTH"), help="the canvas, px")
+    add("--vamp_datalist_path", required=True, type=Path, help="the list that vamp was given")
+    add("--vamp_output_dir", required=True, type=Path, help="where vamp wrote its npz files")
+    add("--draw", action="store_true", help="write pictures with boxes and landmarks beside the prediction files")
+    add("--draw_threshold", type=float, default=0.5, help="draw faces with at least this score (default %(default)s)")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Decode, and sum up."""
+    from tqdm import tqdm
+
+    from facedeploy.cli.failures import report_failures
+    from facedeploy.cli.writer import PredictionWriter
+    from facedeploy.core.errors import FacedeployError
+    from facedeploy.image.dataset import list_images
+    from facedeploy.image.decode import read_image
+    from facedeploy.npz.datalist import pair_with_images, read_datalist
+    from facedeploy.npz.decode import decode_slots
+
+    pairs = pair_with_images(read_datalist(arguments.vamp_datalist_path), list_images(arguments.input_image_dir))
+    height, width = arguments.model_size
+    writer = PredictionWriter(arguments.txt, arguments.draw_threshold if arguments.draw else None)
+    failures, faces = [], 0
+    for entry, image in tqdm(pairs, unit="npz", disable=None):
+        try:
+            pixels = read_image(image.path)
+            detections = decode_slots(entry.output(arguments.vamp_output_dir), pixels, (height, width))
+            writer.write(image.name, detections, pixels)
+            faces += len(detections)
+        except FacedeployError as error:
+            failures.append(str(error))
+    print(f"{len(pairs) - len(failures)} images, {faces} boxes; written to {arguments.txt}")
+    return report_failures(failures, len(pairs))
