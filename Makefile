@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 .PHONY: demo test lint clean
 
 demo: $(VENV)/.demo
-	$(BIN)/python tests/flow/demo.py workspace
+	$(BIN)/python common/demo/demo.py workspace
 
 test: $(VENV)/.dev lint
 	$(BIN)/python -m pytest
