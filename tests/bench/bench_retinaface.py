@@ -1,0 +1,172 @@
+"""AP and latency of compiled mobilenet0.25 artifacts beside onnxruntime and OpenVINO. Run by hand:
+
+    TVM_NUM_THREADS=1 python tests/bench/bench_retinaface.py --json FILE
+
+Reads images, ground truth and the official checkpoint from FACEDEPLOY_DATA (default ../shared). The peers run the same
+ONNX file; a missing one is left out. Latency: one thread, numpy in, numpy out, without post-processing; blocks of runs
+interleaved in one process; ratios are medians over the rounds of (peer / ours) within a round. AP: the documented
+commands, through `facedeploy run` and `facedeploy eval`.
+"""
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+DATA = Path(os.environ.get("FACEDEPLOY_DATA", REPOSITORY.parent / "shared")).resolve()
+CHECKPOINT = DATA / "weights" / "mobilenet0.25_Final.pth"
+VAL = DATA / "data" / "wider_val_dev"
+RUNS_PER_BLOCK = 5
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sizes", type=int, nargs="+", default=[640, 320])
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--no-ap", action="store_true", help="latency only")
+    parser.add_argument("--json", type=Path)
+    arguments = parser.parse_args()
+    if not CHECKPOINT.is_file():
+        print(f"no checkpoint at {CHECKPOINT}: set FACEDEPLOY_DATA")
+        return 2
+    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})  # One core, for ours and the peers alike.
+    with tempfile.TemporaryDirectory() as folder:
+        rows = [bench(Path(folder), size, arguments) for size in arguments.sizes]
+    report = {"cpu": cpu_name(), "threads": 1, "date": date.today().isoformat(), "versions": versions(), "rows": rows}
+    print_table(report)
+    if arguments.json:
+        arguments.json.write_text(json.dumps(report, indent=1) + "\n")
+    return 0
+
+
+def bench(folder: Path, size: int, arguments: argparse.Namespace) -> dict:
+    cli(folder, "export", "--weight_path", CHECKPOINT, "--size", size)
+    onnx = folder / f"export_model/mobilenet0.25_{size}.onnx"
+    started = time.monotonic()
+    overrides = [f"frontend.shape.input=[1,3,{size},{size}]", f"frontend.checkpoint={onnx}", f"name=bench_{size}"]
+    if size != 640:
+        overrides += [f"dataset.process_ops.2.size=[{size},-1]"]
+    options = [word for override in overrides for word in ("--set", override)]
+    cli(folder, "compile", REPOSITORY / "build_in/build/official_retinaface.yaml", *options)
+    row: dict = {"size": size, "compile_s": time.monotonic() - started}
+    prefix = folder / f"deploy_weights/bench_{size}/mod"
+    row["artifact_bytes"] = sum(path.stat().st_size for path in prefix.parent.iterdir())
+    if not arguments.no_ap:
+        out = folder / f"out_{size}"
+        cli(folder, "run", "--file_path", VAL, "--model_prefix_path", prefix, "--save_dir", out)
+        result = folder / f"ap_{size}.json"
+        cli(folder, "eval", "-p", out, "-g", VAL / "ground_truth", "--json", result)
+        values = json.loads(result.read_text())
+        row["ap"] = [100 * values[level] for level in ("easy", "medium", "hard")]
+    row |= latency(prefix, onnx, size, arguments.rounds)
+    return row
+
+
+def latency(prefix: Path, onnx: Path, size: int, rounds: int) -> dict:
+    import numpy as np
+
+    from facedeploy.runtime.model import Model
+
+    model = Model.open(prefix, threads=1)
+    tensor = (np.random.default_rng(0).random((1, 3, size, size), np.float32) - 0.5) * 255
+    reference = model.infer(tensor)
+    runners: dict[str, Callable[[], object]] = {"facedeploy": lambda: model.infer(tensor)}
+    for name, make in (("onnxruntime", onnxruntime_runner), ("openvino", openvino_runner)):
+        try:
+            runners[name] = make(onnx, tensor)
+        except ImportError:
+            print(f"{name} is not installed: left out", file=sys.stderr)
+    peer = onnxruntime_runner(onnx, tensor)() if "onnxruntime" in runners else None
+    samples: dict[str, list[float]] = {name: [] for name in runners}
+    for run in runners.values():
+        run()
+    for _ in range(rounds):
+        for name, run in runners.items():
+            times = []
+            for _ in range(RUNS_PER_BLOCK):
+                begun = time.perf_counter()
+                run()
+                times.append(time.perf_counter() - begun)
+            samples[name].append(float(np.median(times)) * 1000)
+    result: dict = {"ms": {name: float(np.median(values)) for name, values in samples.items()}}
+    result["ratio"] = {
+        name: float(np.median(np.array(values) / samples["facedeploy"])) for name, values in samples.items()
+    }
+    if peer is not None:
+        names = [spec.name for spec in model.manifest.outputs]
+        result["max_error"] = max(
+            float(np.abs(reference[name] - other).max()) for name, other in zip(names, peer, strict=True)
+        )
+    return result
+
+
+def onnxruntime_runner(onnx: Path, tensor: object) -> Callable[[], list]:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    session = onnxruntime.InferenceSession(str(onnx), options, providers=["CPUExecutionProvider"])
+    return lambda: session.run(None, {"input": tensor})
+
+
+def openvino_runner(onnx: Path, tensor: object) -> Callable[[], object]:
+    import openvino
+
+    config = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1, "PERFORMANCE_HINT": "LATENCY"}
+    request = openvino.Core().compile_model(str(onnx), "CPU", config).create_infer_request()
+    request.set_input_tensor(openvino.Tensor(tensor))
+
+    def run() -> object:
+        request.infer()
+        return [request.get_output_tensor(index).data for index in range(3)]
+
+    return run
+
+
+def cli(folder: Path, *words: object) -> None:
+    program = [sys.executable, "-m", "facedeploy.cli.main", *map(str, words)]
+    subprocess.run(program, cwd=folder, check=True, stdout=subprocess.DEVNULL)
+
+
+def cpu_name() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.split(":", 1)[1].strip()
+    return platform.processor()
+
+
+def versions() -> dict[str, str]:
+    from importlib.metadata import PackageNotFoundError, version
+
+    found = {}
+    for name in ("facedeploy", "apache-tvm", "onnxruntime", "openvino"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def print_table(report: dict) -> None:
+    peers = [name for name in report["rows"][0]["ms"] if name != "facedeploy"]
+    print(f"{report['cpu']}, {report['threads']} thread, {report['date']}, {report['versions']}")
+    head = ["net, fp32", "AP easy / medium / hard", "ms", *(f"{name} ms (ratio)" for name in peers), "bytes"]
+    print("| " + " | ".join(head) + " |")
+    print("|" + " --- |" * len(head))
+    for row in report["rows"]:
+        ap = " / ".join(f"{value:.2f}" for value in row["ap"]) if "ap" in row else "-"
+        others = [f"{row['ms'][name]:.1f} ({row['ratio'][name]:.2f})" for name in peers]
+        cells = [f"mobilenet0.25, {row['size']}", ap, f"{row['ms']['facedeploy']:.1f}", *others]
+        print("| " + " | ".join([*cells, f"{row['artifact_bytes']:,}"]) + " |")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
