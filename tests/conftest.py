@@ -1,6 +1,8 @@
 """Where test data is, and what this machine lacks: a test that cannot run here skips and says why."""
 
 import os
+import shutil
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -20,3 +22,114 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no test data at {folder}: set FACEDEPLOY_DATA to a folder that has data/ and weights/")
     return folder
+
+
+@dataclass(frozen=True)
+class TinyArtifact:
+    """A compiled net of random weights that finds dozens of boxes in any picture, and the ONNX it came from."""
+
+    prefix: Path
+    onnx: Path
+    batch: int
+    canvas_hw: tuple[int, int] = (96, 128)
+
+
+@pytest.fixture(scope="session")
+def compile_tiny(tmp_path_factory):
+    """Compile the tiny net for a batch size; takes a few seconds."""
+    for module in ("onnx", "tvm"):
+        pytest.importorskip(module, reason=f"compiling needs {module}")
+    if not shutil.which("cc"):
+        pytest.skip("compiling needs a C compiler (cc)")
+    from facedeploy.compiler.build import compile_model
+    from facedeploy.config.load import load_build_config
+
+    def compile_for(batch: int) -> TinyArtifact:
+        folder = tmp_path_factory.mktemp(f"tiny{batch}")
+        write_tiny_onnx(folder / "tiny.onnx", batch)
+        (folder / "tiny.yaml").write_text(TINY_YAML.format(folder=folder, batch=batch))
+        artifact = compile_model(load_build_config(folder / "tiny.yaml"))
+        return TinyArtifact(artifact.prefix, folder / "tiny.onnx", batch)
+
+    return compile_for
+
+
+@pytest.fixture(scope="session")
+def tiny_artifact(compile_tiny) -> TinyArtifact:
+    """For one image at a time."""
+    return compile_tiny(1)
+
+
+TINY_YAML = """
+name: tiny
+frontend:
+  type: onnx
+  checkpoint: {folder}/tiny.onnx
+  shape: {{input: [{batch}, 3, 96, 128]}}
+backend: {{type: tvm, dtype: fp32, target: host}}
+graph:
+  extra_ops:
+    type: retinaface_nms
+    params: {{nms_threshold: 0.4, confidence_threshold: 0.5, max_detections: 200, anchor: [16, 32, 64, 128, 256, 512]}}
+dataset:
+  process_ops:
+    - {{type: DecodeImage}}
+    - {{type: CvtColor, code: COLOR_RGB2BGR}}
+    - {{type: Resize, size: [96, 128], adaptive_side: long}}
+    - {{type: Pad, size: [128, 96]}}
+    - {{type: Normalize, div255: false, mean: [104, 117, 123], std: [1, 1, 1]}}
+    - {{type: ToTensor}}
+workspace: {{path: {folder}/deploy_weights}}
+"""
+
+
+def write_tiny_onnx(path: Path, batch: int) -> None:
+    """Five strided convolutions; loc, conf and landms from the last three levels, as in RetinaFace."""
+    import numpy as np
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    random = np.random.default_rng(0)
+    nodes, constants, channels = [], [], 8
+    heads = {"loc": (4, []), "conf": (2, []), "landms": (10, [])}
+
+    def add(operator, name, *inputs, **attributes):
+        nodes.append(helper.make_node(operator, inputs, [name], **attributes))
+        return name
+
+    def constant(name, array):
+        constants.append(numpy_helper.from_array(array, name))
+        return name
+
+    def convolution(source, name, in_channels, out_channels, kernel, gain, **attributes):
+        weight = (
+            random.standard_normal((out_channels, in_channels, kernel, kernel)) * gain / (in_channels**0.5 * kernel)
+        )
+        bias = random.standard_normal(out_channels) * 0.1
+        inputs = constant(f"{name}.w", np.float32(weight)), constant(f"{name}.b", np.float32(bias))
+        return add("Conv", name, source, *inputs, **attributes)
+
+    level = "input"
+    for depth in range(5):
+        gain, in_channels = (0.02, 3) if depth == 0 else (1.4, channels)
+        halved = convolution(level, f"conv{depth}", in_channels, channels, 3, gain, strides=[2, 2], pads=[1] * 4)
+        level = add("Relu", f"level{depth}", halved)
+        if depth < 2:
+            continue
+        for head, (width, parts) in heads.items():
+            name = convolution(level, f"{head}{depth}", channels, 2 * width, 1, 3.0 if head == "conf" else 1.0)
+            last = add("Transpose", f"{name}.last", name, perm=[0, 2, 3, 1])
+            shape = constant(f"{name}.shape", np.array([batch, -1, width], np.int64))
+            parts.append(add("Reshape", f"{name}.rows", last, shape))
+    for head, (_, parts) in heads.items():
+        add("Concat", "logits" if head == "conf" else head, *parts, axis=1)
+    add("Softmax", "conf", "logits", axis=-1)
+
+    def tensor(name, *shape):
+        return helper.make_tensor_value_info(name, TensorProto.FLOAT, [batch, *shape])
+
+    outputs = [tensor(head, 504, width) for head, (width, _) in heads.items()]
+    graph = helper.make_graph(nodes, "tiny", [tensor("input", 3, 96, 128)], outputs, constants)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.checker.check_model(model)
+    onnx.save(model, str(path))

@@ -32,6 +32,7 @@ def run(arguments: argparse.Namespace) -> int:
     for line in notes(config):
         print(line)
 
+    from facedeploy.artifact.store import MANIFEST
     from facedeploy.compiler.build import compile_model
 
     started = time.monotonic()
@@ -50,6 +51,6 @@ def run(arguments: argparse.Namespace) -> int:
     print(f"target  {manifest.target.name}, {manifest.dtype}")
     for name, entry in manifest.files.items():
         print(f"wrote   {artifact.prefix.with_name(name)} ({entry.size:,} bytes)")
-    print(f"wrote   {artifact.prefix.with_name('mod.json')}")
+    print(f"wrote   {artifact.prefix.with_name(MANIFEST)}")
     print(f"compiled {manifest.name} in {time.monotonic() - started:.1f} s; prefix: {artifact.prefix}")
     return 0

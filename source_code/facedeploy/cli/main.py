@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, cast
 
-from facedeploy import __version__
 from facedeploy.core.errors import FacedeployError
+from facedeploy.core.version import __version__
 
 
 class Verb(Protocol):
@@ -84,6 +84,9 @@ def run_verb(verb: str, argv: Sequence[str] | None = None, prog: str | None = No
         # The reader of our output (head, less) has gone: that is no error of ours.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:  # What the machine refuses, and nobody has put in words before.
+        print(f"{parser.prog}: error: {error}", file=sys.stderr)
+        return EXIT_USER_ERROR
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from facedeploy.cli.options import positive
+from facedeploy.cli.options import add_draw, positive
 
 DESCRIPTION = """Output npz files of vamp -> WIDER FACE prediction files. Files are paired by name, never by order."""
 
@@ -16,8 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--model_size", required=True, type=positive, nargs=2, metavar=("HEIGHT", "WIDTH"), help="the canvas, px")
     add("--vamp_datalist_path", required=True, type=Path, help="the list that vamp was given")
     add("--vamp_output_dir", required=True, type=Path, help="where vamp wrote its npz files")
-    add("--draw", action="store_true", help="write pictures with boxes and landmarks beside the prediction files")
-    add("--draw_threshold", type=float, default=0.5, help="draw faces with at least this score (default %(default)s)")
+    add_draw(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -35,14 +34,16 @@ def run(arguments: argparse.Namespace) -> int:
     pairs = pair_with_images(read_datalist(arguments.vamp_datalist_path), list_images(arguments.input_image_dir))
     height, width = arguments.model_size
     writer = PredictionWriter(arguments.txt, arguments.draw_threshold if arguments.draw else None)
+    writer.check_keeps([image for _, image in pairs])
     failures, faces = [], 0
     for entry, image in tqdm(pairs, unit="npz", disable=None):
         try:
             pixels = read_image(image.path)
             detections = decode_slots(entry.output(arguments.vamp_output_dir), pixels, (height, width))
-            writer.write(image.name, detections, pixels)
-            faces += len(detections)
         except FacedeployError as error:
             failures.append(str(error))
+            continue
+        writer.write(image.name, detections, pixels)
+        faces += len(detections)
     print(f"{len(pairs) - len(failures)} images, {faces} boxes; written to {arguments.txt}")
     return report_failures(failures, len(pairs))

@@ -2,12 +2,27 @@
 
 import argparse
 import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from facedeploy.config.vdsp_params import VdspParams
+    from facedeploy.runtime.face_detector import FaceDetector
+
+MOST_WORKERS = 256  # Threads, instances, processes: more is a slip of the keyboard.
 
 
 def positive(text: str) -> int:
     """A whole number from 1."""
     if not re.fullmatch(r"[0-9]{1,9}", text) or int(text) < 1:
         raise argparse.ArgumentTypeError(f"got {text!r}, expected a whole number from 1")
+    return int(text)
+
+
+def workers(text: str) -> int:
+    """How many of what runs side by side."""
+    if positive(text) > MOST_WORKERS:
+        raise argparse.ArgumentTypeError(f"got {text!r}, expected a whole number from 1 to {MOST_WORKERS}")
     return int(text)
 
 
@@ -35,3 +50,52 @@ def add_thresholds(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--confidence_threshold", type=fraction, help=f"keep scores above it {what}")
     parser.add_argument("--nms_threshold", type=fraction, help=f"suppress overlaps (IoU) above it {what}")
     parser.add_argument("--max_detections", type=positive, help=f"faces an image at most {what}")
+
+
+def add_draw(parser: argparse.ArgumentParser) -> None:
+    """`--draw` and its threshold."""
+    add = parser.add_argument
+    add("--draw", action="store_true", help="write pictures with boxes and landmarks beside the prediction files")
+    add("--draw_threshold", type=fraction, default=0.5, help="draw faces scored this or more (default %(default)s)")
+
+
+def load_vdsp(path: str | None) -> "VdspParams | None":
+    """The vdsp JSON named on a command line, a shipped one if there is no such file."""
+    if path is None:
+        return None
+    from facedeploy.config.shipped import find_config
+    from facedeploy.config.vdsp_params import load_vdsp_params
+
+    found = find_config(path)
+    if found.shipped:
+        print(f"{path} is not under the current directory; using the shipped {found.path}")
+    return load_vdsp_params(found.path)
+
+
+def check_batch(asked: int | None, held: int, prefix: Path) -> None:
+    """Raise ShapeError unless the artifact holds the batch asked for."""
+    from facedeploy.core.errors import ShapeError
+
+    if asked is not None and asked != held:
+        raise ShapeError(f"--batch: got {asked}, {prefix} holds {held}; frontend.shape of the build config decides")
+
+
+def open_detector(arguments: argparse.Namespace, prefix: Path, vdsp: str | None, decoders: int = 1) -> "FaceDetector":
+    """The artifact with the vdsp JSON and what the other options say; prints the detector's note."""
+    from facedeploy.runtime.face_detector import FaceDetector
+
+    detector = FaceDetector.from_artifact(
+        prefix,
+        load_vdsp(vdsp),
+        confidence_threshold=arguments.confidence_threshold,
+        nms_threshold=arguments.nms_threshold,
+        max_detections=arguments.max_detections,
+        instances=arguments.instances,
+        decoders=decoders,
+        threads=arguments.threads,
+        device=arguments.device,
+    )
+    check_batch(arguments.batch, detector.batch, prefix)
+    if detector.note:
+        print(detector.note)
+    return detector

@@ -1,13 +1,19 @@
 """The last stage of a run: results onto disk."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from facedeploy.core.detections import Detections
+from facedeploy.core.errors import ConfigError, ImageError
+from facedeploy.image.dataset import ImageFile
 from facedeploy.image.draw import draw_detections, write_image
 from facedeploy.image.operations import Pixels
-from facedeploy.runtime.operator import Unit
 from facedeploy.widerface.prediction_files import write_predictions
+
+if TYPE_CHECKING:  # npz-decode writes without tvm.
+    from facedeploy.runtime.operator import Unit
 
 
 @dataclass(frozen=True)
@@ -17,16 +23,33 @@ class PredictionWriter:
     folder: Path
     draw_threshold: float | None = None
 
-    def __call__(self, unit: Unit) -> Unit:
-        """Write each image of the unit that has detections."""
+    def __call__(self, unit: "Unit") -> "Unit":
+        """Write each image of the unit that has detections; `error` is set where its picture cannot be encoded."""
         for work in unit:
             if work.detections is not None and work.image is not None:
-                self.write(work.name, work.detections, work.image)
+                try:
+                    self.write(work.name, work.detections, work.image)
+                except ImageError as error:
+                    work.error = error
         return unit
 
     def write(self, name: str, detections: Detections, image: Pixels) -> None:
-        """Write one image's results; `name` is `<event>/<image>`. Raises DataError when the disk does not take them."""
+        """Write one image's results; `name` is `<event>/<image>`.
+
+        Raises DataError when the disk does not take them, ImageError when the picture cannot be encoded.
+        """
         # The name may hold a dot, so the suffix is appended, not replaced.
         write_predictions(self.folder / f"{name}.txt", name, detections)
         if self.draw_threshold is not None:
-            write_image(self.folder / f"{name}.jpg", draw_detections(image, detections, self.draw_threshold))
+            write_image(self._picture(name), draw_detections(image, detections, self.draw_threshold))
+
+    def check_keeps(self, images: Iterable[ImageFile]) -> None:
+        """Raise ConfigError when a picture would take the place of the image that it shows."""
+        if self.draw_threshold is None:
+            return
+        for image in images:
+            if self._picture(image.name).resolve() == image.path.resolve():
+                raise ConfigError(f"--draw would overwrite {image.path}: write the results to another folder")
+
+    def _picture(self, name: str) -> Path:
+        return self.folder / f"{name}.jpg"

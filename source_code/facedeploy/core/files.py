@@ -1,9 +1,11 @@
 """Files are written whole or not at all."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
+
+from facedeploy.core.errors import DataError
 
 
 @contextmanager
@@ -18,10 +20,21 @@ def atomic_path(path: Path) -> Iterator[Path]:
         yield temporary
         temporary.replace(path)
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # Such as a disk that has gone; the first error is the one that counts.
+            temporary.unlink()
+
+
+@contextmanager
+def result_path(path: Path) -> Iterator[Path]:
+    """`atomic_path` for a result that the user asked for. Raises DataError when it cannot be written."""
+    try:
+        with atomic_path(path) as temporary:
+            yield temporary
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written ({error.strerror or error})") from error
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 text atomically."""
-    with atomic_path(path) as temporary:
+    """Write UTF-8 text atomically. Raises DataError when it cannot be written."""
+    with result_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")

@@ -29,6 +29,10 @@ class Normalization:
         if self.scale <= 0 or min(self.std) <= 0:
             raise ValueError(f"scale and std must be above 0: got scale {self.scale:g}, std {list(self.std)}")
 
+    def __str__(self) -> str:
+        mean, std = (f"[{', '.join(f'{value:g}' for value in triple)}]" for triple in (self.mean, self.std))
+        return f"{self.color_order} (pixel / {self.scale:g} - {mean}) / {std}"
+
     @classmethod
     def of(
         cls, norma_type: NormaType, color_order: ColorOrder, mean: Triple | None = None, std: Triple | None = None

@@ -24,21 +24,23 @@ def list_images(path: str | Path) -> list[ImageFile]:
 
     A list is a text file with one path a line, relative to the current directory or to the list itself; it keeps its
     order, and names are relative to the folder that all its images share. Raises DataError: nothing there, no image
-    there, two images whose results would have one name.
+    there, a folder that cannot be read, and what `name_files` raises.
     """
     path = Path(path)
-    if path.is_dir():
-        root = path / "images" if (path / "images").is_dir() else path
-        files = sorted(_walk(root))
-        if not files:
-            raise DataError(f"{root} has no image in it or below ({', '.join(sorted(IMAGE_SUFFIXES))})")
-        return _named(files, root)
-    if not path.exists():
-        raise DataError(f"{path}: there is no such file or folder (the current folder is {Path.cwd()})")
-    if path.suffix.lower() in LIST_SUFFIXES:
-        files = read_list(path)
-        return _named(files, common_folder(files))
-    return [ImageFile(path.stem, path)]
+    try:
+        if path.is_dir():
+            root = path / "images" if (path / "images").is_dir() else path
+            files = sorted(_walk(root))
+            if not files:
+                raise DataError(f"{root} has no image in it or below ({', '.join(sorted(IMAGE_SUFFIXES))})")
+            named = name_files(files, root)
+        elif path.exists():
+            named = name_files(read_list(path) if path.suffix.lower() in LIST_SUFFIXES else [path])
+        else:
+            raise DataError(f"{path}: there is no such file or folder (the current folder is {Path.cwd()})")
+    except OSError as error:  # Such as a name that is too long, or a folder that may not be listed.
+        raise DataError(f"{error.filename or path}: cannot be read ({error.strerror})") from error
+    return [ImageFile(name, file) for name, file in named]
 
 
 def read_list(path: Path) -> list[Path]:
@@ -47,42 +49,64 @@ def read_list(path: Path) -> list[Path]:
     Raises DataError when the file cannot be read or has no line.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read as a list of files ({error})") from None
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: byte {error.start} is not UTF-8, expected a text with one path a line") from error
     files = [Path(line) for line in lines if line.strip()]
     if not files:
         raise DataError(f"{path}: the list is empty, expected one path a line")
-    return [file if file.is_absolute() or file.exists() else _beside(path, file) for file in files]
+    return [file if _exists(file) or not _exists(path.parent / file) else path.parent / file for file in files]
 
 
-def common_folder(files: Sequence[Path]) -> Path:
-    """The deepest folder that has all of `files` below it."""
-    return Path(os.path.commonpath([file.absolute().parent for file in files]))
+def name_files(files: Sequence[Path], root: Path | None = None) -> list[tuple[str, Path]]:
+    """Each file with its name: its path below `root` (default: the deepest folder that has them all), without suffix.
 
-
-def _beside(path: Path, file: Path) -> Path:
-    beside = path.parent / file
-    return beside if beside.exists() else file
-
-
-def _named(files: Sequence[Path], root: Path) -> list[ImageFile]:
-    root = root.absolute()
-    images = [ImageFile(file.absolute().relative_to(root).with_suffix("").as_posix(), file) for file in files]
-    seen: dict[str, Path] = {}
-    for image in images:
-        if image.name in seen:
+    Raises DataError when two files have one name, and when a name is not one line of text.
+    """
+    # Not resolved: a link's own place names it. But no name may climb out of the folder of the results.
+    places = [Path(os.path.normpath(file.absolute())) for file in files]
+    base = os.path.normpath(root.absolute()) if root else os.path.commonpath([place.parent for place in places])
+    named: dict[str, Path] = {}
+    for file, place in zip(files, places, strict=True):
+        name = place.relative_to(base).with_suffix("").as_posix()
+        check_one_line(name)
+        if name in named:
             raise DataError(
-                f"{seen[image.name]} and {image.path} would both write their results as {image.name}: rename one"
+                f"{file} is listed twice"
+                if named[name] == file
+                else f"{named[name]} and {file} would both write their results as {name}: rename one"
             )
-        seen[image.name] = image.path
-    return images
+        named[name] = file
+    return list(named.items())
+
+
+def check_one_line(name: str) -> None:
+    """Raise DataError unless a name can stand in a text file, on a line of its own."""
+    if len(name.splitlines()) != 1:
+        raise DataError(f"{name!r}: a name with a line break cannot stand in a list or a prediction file: rename it")
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:
+        raise DataError(f"{name!r}: a name that is not UTF-8 cannot stand in a list: rename it") from error
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # Such as a name that is too long; reading it will tell.
+        return False
 
 
 def _walk(root: Path) -> Iterator[Path]:
-    """Image files below `root`; links to folders are followed, each real folder once."""
+    """Image files below `root`; links to folders are followed, each real folder once. Raises OSError."""
+
+    def fail(error: OSError) -> None:
+        raise error
+
     seen: set[Path] = set()
-    for folder, folders, files in os.walk(root, followlinks=True):
+    for folder, folders, files in os.walk(root, onerror=fail, followlinks=True):
         real = Path(folder).resolve()
         if real in seen:
             folders.clear()

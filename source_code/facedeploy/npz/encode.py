@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from facedeploy.core.errors import DataError, FacedeployError
+from facedeploy.core.errors import FacedeployError, ImageError
 from facedeploy.core.files import write_text
-from facedeploy.image.dataset import ImageFile
+from facedeploy.image.dataset import ImageFile, check_one_line
 from facedeploy.image.decode import read_image
 from facedeploy.npz.files import write_image_npz
 
@@ -15,21 +15,19 @@ def encode_images(
 ) -> Iterator[tuple[ImageFile, FacedeployError | None]]:
     """Write `<target>/<name>.npz` for each image and, at the end, the list of them; yields each image when it is done.
 
-    An image that cannot be read comes with its error and is not listed.
+    An image that cannot be read comes with its error and is not listed. Raises DataError when something cannot be
+    written.
     """
+    check_one_line(str(target))
     written = []
     for image in images:
-        error: FacedeployError | None = None
         path = target / f"{image.name}.npz"
         try:
-            if len(str(path).splitlines()) != 1:
-                raise DataError(f"{str(image.path)!r}: a name with a line break cannot stand in a list; rename it")
-            write_image_npz(path, read_image(image.path))
-            written.append(path)
-        except FacedeployError as caught:
-            error = caught
-        yield image, error
-    try:
-        write_text(datalist, "".join(f"{path}\n" for path in written))
-    except OSError as failure:
-        raise DataError(f"{datalist}: cannot be written ({failure.strerror})") from failure
+            pixels = read_image(image.path)
+        except ImageError as error:
+            yield image, error
+            continue
+        write_image_npz(path, pixels)
+        written.append(path)
+        yield image, None
+    write_text(datalist, "".join(f"{path}\n" for path in written))

@@ -1,6 +1,5 @@
 """What lies in an npz file. Objects are never unpickled."""
 
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from facedeploy.core.errors import DataError
-from facedeploy.core.files import atomic_path
+from facedeploy.core.files import result_path
 from facedeploy.detect.slots import Slots
 
 INPUT = "input_0"
@@ -17,7 +16,7 @@ OUTPUTS = {"output_0": 1, "output_1": 4, "output_2": 10}  # Scores, boxes, landm
 
 
 def write_image_npz(path: Path, image_bgr: npt.NDArray[np.uint8]) -> None:
-    """Write (h, w, 3) u8 BGR pixels as `input_0`: (3, h, w) u8 RGB."""
+    """Write (h, w, 3) u8 BGR pixels as `input_0`: (3, h, w) u8 RGB. Raises DataError when that fails."""
     _write(path, {INPUT: np.ascontiguousarray(image_bgr[..., ::-1].transpose(2, 0, 1))})
 
 
@@ -30,7 +29,10 @@ def read_image_npz(path: Path) -> npt.NDArray[np.uint8]:
 
 
 def write_slots_npz(path: Path, slots: Slots) -> None:
-    """Write the slots of one image: scores (1, K, 1), boxes (1, K, 4), landmarks (1, K, 10), canvas px."""
+    """Write the slots of one image: scores (1, K, 1), boxes (1, K, 4), landmarks (1, K, 10), canvas px.
+
+    Raises DataError when that fails.
+    """
     _write(path, dict(zip(OUTPUTS, slots, strict=True)))
 
 
@@ -41,29 +43,35 @@ def read_slots_npz(path: Path) -> Slots:
     for name, width in OUTPUTS.items():
         array = arrays[name]
         if array.shape != (1, count, width) or array.dtype != np.float32:
+            slots = "slots" if name == "output_0" else count
             raise DataError(
-                f"{path}: {name}: got {array.dtype}{list(array.shape)}, expected float32[1, slots, {width}]"
+                f"{path}: {name}: got {array.dtype}{list(array.shape)}, expected float32[1, {slots}, {width}]"
             )
+        if not np.isfinite(array).all():
+            raise DataError(f"{path}: {name}: got numbers that are not finite")
     return Slots(*(arrays[name] for name in OUTPUTS))
 
 
 def _write(path: Path, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
-    try:
-        with atomic_path(path) as temporary:
-            np.savez(temporary, **dict(arrays))  # type: ignore[arg-type]
-    except OSError as error:
-        raise DataError(f"{path}: cannot be written ({error.strerror})") from error
+    with result_path(path) as temporary:
+        np.savez(temporary, **dict(arrays))  # type: ignore[arg-type]
 
 
 def _read(path: Path, names: tuple[str, ...]) -> dict[str, npt.NDArray[Any]]:
+    expected = f"expected an npz file with {', '.join(names)}"
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise DataError(f"{path}: is a single array, expected an npz file with {', '.join(names)}")
+        archive = np.load(path, allow_pickle=False)
+        if isinstance(archive, np.ndarray):
+            raise DataError(f"{path}: is a single array, {expected}")
+        with archive:
             missing = [name for name in names if name not in archive]
             if missing:
-                raise DataError(f"{path}: has {', '.join(archive) or 'nothing'}, expected {', '.join(names)}")
+                raise DataError(f"{path}: has {', '.join(archive) or 'nothing'}, {expected}")
             return {name: archive[name] for name in names}
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error).splitlines()[0]
-        raise DataError(f"{path}: is not an npz file that can be read ({reason})") from error
+    except DataError:
+        raise
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
+    except Exception as error:  # A damaged file makes numpy raise nearly anything, zlib.error and RuntimeError too.
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        raise DataError(f"{path}: cannot be read ({reason}), {expected}") from error

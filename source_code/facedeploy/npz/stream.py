@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from facedeploy.core.errors import FacedeployError
+from facedeploy.core.errors import DataError
 from facedeploy.npz.datalist import NpzFile
 from facedeploy.npz.files import read_image_npz, write_slots_npz
 from facedeploy.runtime.face_detector import FaceDetector
@@ -20,7 +20,7 @@ class _Read:
             try:
                 assert isinstance(work.source, Path)
                 work.image = read_image_npz(work.source)
-            except FacedeployError as error:
+            except DataError as error:
                 work.error = error
         return unit
 
@@ -39,7 +39,11 @@ class _Write:
 def stream_npz(detector: FaceDetector, entries: Sequence[NpzFile], folder: Path) -> Iterator[Work]:
     """Run each npz file and write its output npz, under its own name, into `folder`; yields each when it is done.
 
-    One that cannot be read comes with `error` set. Raises DataError when an output cannot be written.
+    One that cannot be read comes with `error` set. Raises DataError when an output cannot be written, and at once when
+    one would take the place of its input.
     """
+    for entry in entries:
+        if entry.output(folder).resolve() == entry.path.resolve():
+            raise DataError(f"{entry.path} would be overwritten by its output: choose another folder than {folder}")
     graph = detector.slots_graph(_Read(), (Stage("write", [_Write(folder)]),))
     return Stream(graph).run_async(Work(entry.name, entry.path, "RGB") for entry in entries)

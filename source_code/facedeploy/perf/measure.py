@@ -1,38 +1,39 @@
 """Closed-loop measurement: every instance runs batch after batch, as fast as it can."""
 
 import multiprocessing
+import signal
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
+from functools import partial
+from multiprocessing import resource_tracker
+from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from facedeploy.artifact.store import open_artifact
 from facedeploy.config.vdsp_params import VdspParams
 from facedeploy.core.errors import FacedeployError
 from facedeploy.perf.report import LatencyMs, PerfReport
 from facedeploy.runtime.face_detector import FaceDetector
 from facedeploy.runtime.operator import Infer, Preprocess, Unit, Work
-from facedeploy.runtime.threads import available_cores
+from facedeploy.runtime.threads import threads_of_call
 
 WARMUP = 3
-START_TIMEOUT_SECONDS = 300.0
 
 
 @dataclass(frozen=True)
-class Workload:
+class _Workload:
     """What each process does: `iterations` batches of random images of `source_hw` px on each instance."""
 
-    prefix: Path
-    params: VdspParams | None
+    open: Callable[[], FaceDetector]
     source_hw: tuple[int, int] | None
-    instances: int
     iterations: int
-    threads: int
-    device: int
 
 
 @dataclass(frozen=True)
@@ -43,12 +44,16 @@ class _Samples:
     ended: float
     stages: list[tuple[float, float]]
     batch: int
+    note: str
 
 
 def measure(
     prefix: Path,
     params: VdspParams | None = None,
     *,
+    confidence_threshold: float | None = None,
+    nms_threshold: float | None = None,
+    max_detections: int | None = None,
     source_hw: tuple[int, int] | None = None,
     processes: int = 1,
     instances: int = 1,
@@ -58,11 +63,23 @@ def measure(
 ) -> PerfReport:
     """Run `processes` times `instances` instances of an artifact side by side, each `iterations` batches.
 
-    Images are random, of `source_hw` px (default: the canvas). `threads` per instance: by default the CPUs shared out.
-    Raises what opening the artifact raises.
+    Images are random, of `source_hw` px (default: the canvas). `threads` of each instance: by default the config's
+    `backend.compile.threads`, else the CPUs shared out among all instances. Raises what opening a FaceDetector raises,
+    and FacedeployError when a process dies.
     """
-    threads = threads or max(1, available_cores() // (processes * instances))
-    load = Workload(prefix, params, source_hw, instances, iterations, threads, device)
+    threads = threads_of_call(threads, open_artifact(prefix).manifest.target.threads, processes * instances)
+    opening = partial(
+        FaceDetector.from_artifact,
+        prefix,
+        params,
+        confidence_threshold=confidence_threshold,
+        nms_threshold=nms_threshold,
+        max_detections=max_detections,
+        instances=instances,
+        threads=threads,
+        device=device,
+    )
+    load = _Workload(opening, source_hw, iterations)
     samples = [_run(load)] if processes == 1 else _run_in_processes(load, processes)
     stages = np.array([stage for sample in samples for stage in sample.stages]) * 1000
     batch = samples[0].batch
@@ -76,109 +93,112 @@ def measure(
         seconds=max(sample.ended for sample in samples) - min(sample.started for sample in samples),
         latency_ms=LatencyMs.of(stages.sum(axis=1).tolist()),
         stage_ms={"preprocess": float(np.median(stages[:, 0])), "infer": float(np.median(stages[:, 1]))},
+        note=samples[0].note,
     )
 
 
-def _run(load: Workload, ready: Any = None) -> _Samples:
-    """One process's share. `ready` is called when all is open and warm, and returns when the others are too."""
-    detector = FaceDetector.from_artifact(
-        load.prefix, load.params, instances=load.instances, threads=load.threads, device=load.device
-    )
+def _run(load: _Workload, meet: Callable[[], None] = lambda: None) -> _Samples:
+    """One process's share. `meet` is called when all is open and warm, and returns when the other processes are too."""
+    detector = load.open()
     height, width = load.source_hw or detector.params.canvas_hw
-    generator = np.random.default_rng(0)
-    image = generator.integers(0, 256, (height, width, 3), np.uint8)
-    stages: list[tuple[float, float]] = []
-    failures: list[BaseException] = []
-    barrier = threading.Barrier(load.instances + 1)
+    image = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+    preprocess = Preprocess(detector.params)
+    infers = [Infer(model, detector.params, detector.nms) for model in detector.models]
+    stopped = threading.Event()
 
-    def loop(infer: Infer) -> None:
-        preprocess = Preprocess(detector.params)
-
-        def once() -> tuple[float, float]:
-            unit: Unit = [Work("", image, image=image) for _ in range(detector.batch)]
-            begun = time.perf_counter()
-            preprocess(unit)
-            prepared = time.perf_counter()
-            infer(unit)
-            return prepared - begun, time.perf_counter() - prepared
-
+    def batches(infer: Infer, count: int) -> list[tuple[float, float]]:
+        done: list[tuple[float, float]] = []
         try:
-            for _ in range(WARMUP):
-                once()
-            barrier.wait()  # Warm.
-            barrier.wait()  # The others too.
-            stages.extend([once() for _ in range(load.iterations)])
-        except BaseException as error:
-            failures.append(error)
-            barrier.abort()
+            while len(done) < count and not stopped.is_set():
+                done.append(batch(infer))
+        except BaseException:
+            stopped.set()  # The others need not go on.
+            raise
+        return done
 
-    threads = [
-        threading.Thread(target=loop, args=(Infer(model, detector.params, detector.nms),)) for model in detector.models
-    ]
-    for thread in threads:
-        thread.start()
-    started = time.monotonic()
-    try:
-        barrier.wait()
-        if ready:
-            ready()
+    def batch(infer: Infer) -> tuple[float, float]:
+        unit: Unit = [Work("", image, image=image) for _ in range(detector.batch)]
+        begun = time.perf_counter()
+        preprocess(unit)
+        prepared = time.perf_counter()
+        infer(unit)
+        return prepared - begun, time.perf_counter() - prepared
+
+    with ExitStack() as stack:
+        # An executor for each instance: its warm-up has to run in the thread that is measured, where tvm's pool is.
+        executors = [stack.enter_context(ThreadPoolExecutor(1)) for _ in infers]
+        stack.callback(stopped.set)
+
+        def run_all(count: int) -> list[tuple[float, float]]:
+            pairs = zip(executors, infers, strict=True)
+            futures = [executor.submit(batches, infer, count) for executor, infer in pairs]
+            return [stages for future in futures for stages in future.result()]
+
+        run_all(WARMUP)
+        meet()
         started = time.monotonic()
-        barrier.wait()
-    except threading.BrokenBarrierError:
-        pass  # The failure is raised below.
-    for thread in threads:
-        thread.join()
-    if failures:
-        raise failures[0]
-    return _Samples(started, time.monotonic(), stages, detector.batch)
+        stages = run_all(load.iterations)
+        return _Samples(started, time.monotonic(), stages, detector.batch, detector.note)
 
 
-def _run_in_processes(load: Workload, processes: int) -> list[_Samples]:
+def _run_in_processes(load: _Workload, processes: int) -> list[_Samples]:
     context = multiprocessing.get_context("spawn")  # A fork would copy the locks of tvm's threads.
-    barrier = context.Barrier(processes)
     channels, workers = [], []
-    for _ in range(processes):
-        ours, theirs = context.Pipe(duplex=False)
-        worker = context.Process(target=_worker, args=(load, barrier, theirs), daemon=True)
-        worker.start()
-        theirs.close()
-        channels.append(ours)
-        workers.append(worker)
     try:
-        return [_receive(channel) for channel in channels]
+        for _ in range(processes):
+            ours, theirs = context.Pipe()
+            worker = context.Process(target=_worker, args=(load, theirs), daemon=True)
+            with _interrupts_blocked():
+                worker.start()
+            theirs.close()
+            channels.append(ours)
+            workers.append(worker)
+        _receive(channels)  # All are warm.
+        for channel in channels:
+            with suppress(BrokenPipeError):  # It died; the next receive tells.
+                channel.send("go")
+        return _receive(channels)
     finally:
         for worker in workers:
             worker.terminate()
+        for worker in workers:
             worker.join()
 
 
-def _worker(load: Workload, barrier: Any, channel: Connection) -> None:
+def _worker(load: _Workload, channel: Connection) -> None:
+    def meet() -> None:
+        channel.send("warm")
+        channel.recv()
+
+    with suppress(EOFError, BrokenPipeError):  # The process that started this one has gone.
+        try:
+            channel.send(_run(load, meet))
+        except FacedeployError as error:
+            channel.send(error)
+
+
+def _receive(channels: Sequence[Connection]) -> list[Any]:
+    """One message from each. Raises the first FacedeployError that any sends."""
+    received: dict[Connection, Any] = {}
+    while len(received) < len(channels):
+        for channel in wait([channel for channel in channels if channel not in received]):
+            assert isinstance(channel, Connection)
+            try:
+                message = channel.recv()
+            except (EOFError, ConnectionResetError):
+                raise FacedeployError("a measuring process died: measure in one process to see why") from None
+            if isinstance(message, FacedeployError):
+                raise message
+            received[channel] = message
+    return [received[channel] for channel in channels]
+
+
+@contextmanager
+def _interrupts_blocked() -> Iterator[None]:
+    """A process started inside never sees Ctrl-C, which a terminal sends to all processes: its parent ends it."""
+    resource_tracker.ensure_running()  # Starting it would lift the block.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
-        channel.send(_run(load, lambda: barrier.wait(START_TIMEOUT_SECONDS)))
-    except FacedeployError as error:
-        barrier.abort()
-        channel.send(error)
-
-
-def _receive(channel: Connection) -> _Samples:
-    try:
-        result = channel.recv()
-    except EOFError:
-        raise FacedeployError("a measuring process died; run it with -p 1 to see why") from None
-    if isinstance(result, FacedeployError):
-        raise result
-    assert isinstance(result, _Samples)
-    return result
-
-
-def table(report: PerfReport) -> Sequence[str]:
-    """The report in lines."""
-    latency = report.latency_ms
-    return (
-        f"processes {report.processes}, instances {report.instances} each, batch {report.batch}, "
-        f"threads {report.threads} an instance, iterations {report.iterations} each",
-        f"throughput  {report.images_per_second:.2f} images/s ({report.images} images in {report.seconds:.2f} s)",
-        f"latency ms  mean {latency.mean:.3f}  min {latency.min:.3f}  max {latency.max:.3f}  "
-        f"p50 {latency.p50:.3f}  p90 {latency.p90:.3f}  p95 {latency.p95:.3f}  p99 {latency.p99:.3f}",
-        "stages ms   " + "  ".join(f"{name} {value:.3f}" for name, value in report.stage_ms.items()) + "  (median)",
-    )
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})

@@ -30,7 +30,7 @@ class LatencyMs:
 
 @dataclass(frozen=True)
 class PerfReport:
-    """What was run and how fast: `stage_ms` is the median of each stage, per batch."""
+    """What was run and how fast: `stage_ms` is the median of each stage, per batch; `note` is FaceDetector's."""
 
     processes: int
     instances: int
@@ -41,6 +41,7 @@ class PerfReport:
     seconds: float
     latency_ms: LatencyMs
     stage_ms: Mapping[str, float]
+    note: str = ""
 
     @property
     def images_per_second(self) -> float:
@@ -50,3 +51,15 @@ class PerfReport:
     def to_json(self) -> dict[str, Any]:
         """For a JSON file."""
         return {**asdict(self), "images_per_second": self.images_per_second}
+
+    def lines(self) -> list[str]:
+        """For a person."""
+        latency = self.latency_ms
+        return [
+            f"processes {self.processes}, instances {self.instances} each, batch {self.batch}, "
+            f"threads {self.threads} an instance, iterations {self.iterations} each",
+            f"throughput  {self.images_per_second:.2f} images/s ({self.images} images in {self.seconds:.2f} s)",
+            f"latency ms  mean {latency.mean:.3f}  min {latency.min:.3f}  max {latency.max:.3f}  "
+            f"p50 {latency.p50:.3f}  p90 {latency.p90:.3f}  p95 {latency.p95:.3f}  p99 {latency.p99:.3f}",
+            "stages ms   " + "  ".join(f"{name} {value:.3f}" for name, value in self.stage_ms.items()) + "  (median)",
+        ]

@@ -3,21 +3,19 @@
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
-
 from facedeploy.config.vdsp_params import Geometry, VdspParams
 from facedeploy.core.detections import Detections
-from facedeploy.core.errors import ArtifactError, ShapeError
+from facedeploy.core.errors import ArtifactError, ConfigError, ShapeError
 from facedeploy.core.nms_params import NmsParams
 from facedeploy.core.normalization import ColorOrder, NormaType
+from facedeploy.image.operations import Pixels
 from facedeploy.image.vdsp import normalization_from_vdsp
 from facedeploy.runtime.graph import Graph, Operator, Stage
 from facedeploy.runtime.model import Model
 from facedeploy.runtime.operator import Decode, Infer, Preprocess, ToSource, Work
 from facedeploy.runtime.stream import Stream
 
-Pixels = npt.NDArray[np.uint8]
+Image = str | Path | Pixels  # A file, or (h, w, 3) u8 pixels.
 
 
 class FaceDetector:
@@ -66,19 +64,22 @@ class FaceDetector:
     ) -> "FaceDetector":
         """Open `.../mod`. Without `vdsp_params`: letterbox to the artifact's canvas, normalization of its manifest.
 
-        Thresholds and `max_detections` default to the manifest's; a number out of range is a ValueError. Raises
-        ArtifactError, DeviceError, and ShapeError when the JSON's canvas is not the artifact's.
+        Thresholds and `max_detections` default to the manifest's. Raises ArtifactError, DeviceError, ConfigError for a
+        threshold out of range, and ShapeError when the JSON's canvas is not the artifact's.
         """
         models = Model.open_instances(prefix, instances, device=device, threads=threads)
         manifest = models[0].manifest
         if manifest.postprocess is None:
             raise ArtifactError(f"{models[0].artifact.prefix} was compiled without graph.extra_ops: no boxes")
         default = manifest.postprocess.nms
-        nms = NmsParams(
-            default.confidence_threshold if confidence_threshold is None else confidence_threshold,
-            default.nms_threshold if nms_threshold is None else nms_threshold,
-            default.max_detections if max_detections is None else max_detections,
-        )
+        try:
+            nms = NmsParams(
+                default.confidence_threshold if confidence_threshold is None else confidence_threshold,
+                default.nms_threshold if nms_threshold is None else nms_threshold,
+                default.max_detections if max_detections is None else max_detections,
+            )
+        except ValueError as error:
+            raise ConfigError(str(error)) from error
         params = vdsp_params or letterbox_params(models[0])
         if params.canvas_hw != models[0].canvas_hw:
             (got_h, got_w), (height, width) = params.canvas_hw, models[0].canvas_hw
@@ -92,23 +93,26 @@ class FaceDetector:
             note = f"the vdsp JSON normalizes as {wanted}, the artifact was built for {built}: the JSON is followed"
         return cls(models, params, nms, decoders, note)
 
-    def detect(self, image: Pixels, order: ColorOrder = "BGR") -> Detections:
-        """Faces in one image (h, w, 3) u8. Raises ImageError when it is none."""
-        return next(self.run_sync([Work("", image, order)]))
+    def detect(self, image: Image, order: ColorOrder = "BGR") -> Detections:
+        """Faces in one image, a file or (h, w, 3) u8 pixels in `order`. Raises ImageError when it is none."""
+        (work,) = self.run_sync([_work(image, order)])
+        if work.error is not None:
+            raise work.error
+        assert work.detections is not None
+        return work.detections
 
-    def run_sync(self, works: Iterable[Work]) -> Iterator[Detections]:
-        """Faces of each image, one batch after the other in this thread; an image's error is raised."""
-        for work in Stream(self.graph()).run_sync(works):
-            yield _detections(work)
+    def run_sync(self, images: Iterable[Image | Work]) -> Iterator[Work]:
+        """What `run_async` yields, one batch after the other in this thread."""
+        return Stream(self.graph()).run_sync(map(_work, images))
 
     def run_async(
-        self, works: Iterable[Work], *, then: Sequence[Stage] = (), depth: int | None = None
+        self, images: Iterable[Image | Work], *, then: Sequence[Stage] = (), depth: int | None = None
     ) -> Iterator[Work]:
-        """Stream images (paths or pixels); yields them in order with `detections` or `error` set.
+        """Stream files, BGR pixels or `Work`; yields each in input order, with `detections` or `error` set.
 
         `then` adds stages, such as one that writes results. `depth` bounds how many batches are under way at a time.
         """
-        return Stream(self.graph(then), depth).run_async(works)
+        return Stream(self.graph(then), depth).run_async(map(_work, images))
 
 
 def letterbox_params(model: Model) -> VdspParams:
@@ -137,8 +141,9 @@ def letterbox_params(model: Model) -> VdspParams:
     )
 
 
-def _detections(work: Work) -> Detections:
-    if work.error is not None:
-        raise work.error
-    assert work.detections is not None
-    return work.detections
+def _work(image: Image | Work, order: ColorOrder = "BGR") -> Work:
+    if isinstance(image, Work):
+        return image
+    if isinstance(image, str | Path):
+        return Work(Path(image).stem, Path(image))
+    return Work("", image, order)

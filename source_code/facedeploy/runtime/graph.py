@@ -15,6 +15,10 @@ class Stage:
     name: str
     operators: Sequence[Operator]
 
+    def __post_init__(self) -> None:
+        if not self.operators:
+            raise ValueError(f"stage {self.name!r}: got no operator, expected at least one")
+
 
 @dataclass(frozen=True)
 class Graph:

@@ -1,6 +1,7 @@
 """A compiled model, opened: numpy in, numpy out."""
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,17 +13,18 @@ from tvm import relax
 from facedeploy.artifact.store import Artifact, open_artifact
 from facedeploy.core.errors import ArtifactError, ShapeError
 from facedeploy.core.nms_params import NmsParams
+from facedeploy.core.tensor_spec import TensorSpec
 from facedeploy.detect.slots import Slots
 from facedeploy.runtime.device import check_device, check_machine
-from facedeploy.runtime.threads import available_cores, prepare_thread_pools, use_threads
+from facedeploy.runtime.threads import threads_of_call, use_threads
 
 FloatArray = npt.NDArray[np.float32]
 
 
 class Model:
-    """One instance of an artifact's code with its own buffers. Not for two threads at once: open an instance for each.
+    """One instance of an artifact's code with its own buffers; `threads` is how many threads one call uses.
 
-    `threads` is how many threads one call uses.
+    Calls from several threads wait for one another: for calls side by side, open an instance for each thread.
     """
 
     def __init__(self, artifact: Artifact, library: Any, params: Sequence[Any], threads: int) -> None:
@@ -32,7 +34,8 @@ class Model:
         self._library = library
         self._params = params
         self._machine = relax.VirtualMachine(library, tvm.cpu())
-        self._buffers: dict[str, tuple[Any, npt.NDArray[Any]]] = {}
+        self._buffers: dict[TensorSpec, tuple[Any, npt.NDArray[Any]]] = {}
+        self._lock = threading.Lock()
 
     @classmethod
     def open(cls, prefix: str | Path, *, device: int = 0, threads: int | None = None) -> "Model":
@@ -46,13 +49,13 @@ class Model:
         """Open `count` instances that share code and weights.
 
         `threads` for each call: by default the config's `backend.compile.threads`, else the CPUs shared out among the
-        instances. Raises ArtifactError (missing, damaged, foreign) and DeviceError (another machine's).
+        instances. Raises ArtifactError (missing, damaged, foreign) and DeviceError (another machine's; no such device;
+        more threads than there are).
         """
         check_device(device)
         artifact = open_artifact(prefix)
         check_machine(artifact)
-        prepare_thread_pools()
-        threads = threads or artifact.manifest.target.threads or max(1, available_cores() // count)
+        threads = threads_of_call(threads, artifact.manifest.target.threads, count)
         try:
             library = tvm.runtime.load_module(str(artifact.code.resolve()))
             loaded = tvm.runtime.load_param_dict(artifact.params.read_bytes())
@@ -77,7 +80,7 @@ class Model:
 
     def infer(self, tensor: FloatArray) -> dict[str, FloatArray]:
         """Normalized input (N, 3, H, W) float32 -> outputs by name. Raises ShapeError for another shape or dtype."""
-        return self._call("main", tensor, self.manifest.inputs[0].shape, np.float32)
+        return self._call("main", tensor, self.manifest.inputs[0])
 
     def infer_pixels(self, canvases: npt.NDArray[np.uint8]) -> dict[str, FloatArray]:
         """u8 canvases (N, H, W, 3), in the color order of `manifest.normalization`, -> outputs by name.
@@ -89,43 +92,50 @@ class Model:
             raise ArtifactError(
                 f"{self.artifact.prefix} was compiled without dataset.process_ops: it takes normalized float input only"
             )
-        return self._call("pixels", canvases, (self.batch, *self.canvas_hw, 3), np.uint8)
+        return self._call("pixels", canvases, TensorSpec("pixels", (self.batch, *self.canvas_hw, 3), "uint8"))
 
-    def detect(self, outputs: dict[str, FloatArray], params: NmsParams | None = None) -> Slots:
+    def detect(self, outputs: Mapping[str, FloatArray], params: NmsParams | None = None) -> Slots:
         """Outputs of `infer` -> slots in canvas px, by the compiled post-processing.
 
-        `params` defaults to the manifest's. Raises ArtifactError when the artifact was compiled without one.
+        `params` defaults to the manifest's. Raises ArtifactError when the artifact was compiled without one; ShapeError
+        when the outputs are not this artifact's.
         """
         post = self.manifest.postprocess
         if post is None:
             raise ArtifactError(f"{self.artifact.prefix} was compiled without graph.extra_ops, so it decodes no boxes")
         params = params or post.nms
+        if not outputs.keys() >= set(post.inputs):
+            raise ShapeError(
+                f"got outputs {', '.join(outputs) or 'none'}; {self.artifact.prefix} decodes {', '.join(post.inputs)}"
+            )
+        specs = {spec.name: spec for spec in self.manifest.outputs}
         kernel = self._library.get_function(post.type, True)
-        inputs = [self._input(f"{post.type}.{name}", outputs[name]) for name in post.inputs]
         slots = [tvm.runtime.empty((self.batch, params.max_detections, width), "float32") for width in (1, 4, 10)]
-        kernel(*inputs, float(params.confidence_threshold), float(params.nms_threshold), *slots)
+        with self._lock:
+            inputs = [self._input(specs[name], outputs[name]) for name in post.inputs]
+            kernel(*inputs, float(params.confidence_threshold), float(params.nms_threshold), *slots)
         return Slots(*map(_as_float32, slots))
 
-    def _call(
-        self, entry: str, array: npt.NDArray[Any], shape: tuple[int, ...], dtype: type[np.generic]
-    ) -> dict[str, FloatArray]:
-        if array.shape != shape or array.dtype != dtype:
-            raise ShapeError(
-                f"got {array.dtype}{list(array.shape)}; {self.artifact.prefix} holds one size: "
-                f"{np.dtype(dtype)}{list(shape)} (compile it again for another canvas or batch)"
-            )
-        use_threads(self.threads)
-        results = self._machine[entry](self._input(entry, array), *self._params)
-        names = [spec.name for spec in self.manifest.outputs]
+    def _call(self, entry: str, array: npt.NDArray[Any], spec: TensorSpec) -> dict[str, FloatArray]:
+        with self._lock:
+            tensor = self._input(spec, array)
+            use_threads(self.threads)
+            results = self._machine[entry](tensor, *self._params)
+        names = [output.name for output in self.manifest.outputs]
         tensors = [results] if len(names) == 1 and isinstance(results, tvm.runtime.Tensor) else list(results)
         return dict(zip(names, map(_as_float32, tensors), strict=True))
 
-    def _input(self, name: str, array: npt.NDArray[Any]) -> Any:
+    def _input(self, spec: TensorSpec, array: npt.NDArray[Any]) -> Any:
         """The array's numbers in a buffer of ours, since compiled code needs 64-byte alignment, which numpy has not."""
-        if name not in self._buffers:
-            buffer = tvm.runtime.empty(array.shape, str(array.dtype))
-            self._buffers[name] = buffer, np.from_dlpack(buffer)
-        buffer, view = self._buffers[name]
+        if array.shape != spec.shape or array.dtype != spec.dtype:
+            raise ShapeError(
+                f"{spec.name}: got {array.dtype}{list(array.shape)}; {self.artifact.prefix} holds one size: "
+                f"{spec.dtype}{list(spec.shape)} (compile it again for another canvas or batch)"
+            )
+        if spec not in self._buffers:
+            buffer = tvm.runtime.empty(spec.shape, spec.dtype)
+            self._buffers[spec] = buffer, np.from_dlpack(buffer)
+        buffer, view = self._buffers[spec]
         np.copyto(view, array)
         return buffer
 

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from facedeploy.config.vdsp_params import VdspParams
 from facedeploy.core.detections import Detections
-from facedeploy.core.errors import FacedeployError
+from facedeploy.core.errors import FacedeployError, ImageError
 from facedeploy.core.letterbox import Letterbox
 from facedeploy.core.nms_params import NmsParams
 from facedeploy.core.normalization import ColorOrder
@@ -51,10 +51,21 @@ class Decode:
         """Fill `image`, or set `error` when the file cannot be read."""
         for work in unit:
             try:
-                work.image = read_image(work.source) if isinstance(work.source, Path) else work.source
+                work.image = _pixels(work.source)
             except FacedeployError as error:
                 work.error = error
         return unit
+
+
+def _pixels(source: Path | Pixels) -> Pixels:
+    if isinstance(source, Path):
+        return read_image(source)
+    if not isinstance(source, np.ndarray):
+        raise ImageError(
+            f"got {type(source).__name__}, expected pixels, (height, width, 3) uint8, or a pathlib.Path "
+            "(cv2.imread gives None for a file that it cannot read)"
+        )
+    return source
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from facedeploy.runtime.graph import Graph, Operator
 from facedeploy.runtime.operator import Unit, Work
 
 _END = object()
-_POLL_SECONDS = 0.1  # How soon a blocked thread notices that the stream was stopped.
+_SOURCE_PATIENCE_SECONDS = 0.2
 
 
 @dataclass
@@ -21,15 +21,23 @@ class _Ticket:
     unit: Unit
     failure: BaseException | None = None
 
+    def result(self) -> Unit:
+        if self.failure is not None:
+            raise self.failure
+        return self.unit
+
 
 class Stream:
     """Runs a graph with a thread per operator and queues between the stages.
 
-    At most `depth` units are under way at a time, from the source to the consumer, so memory is bounded however large
-    the dataset is. An image that cannot be read comes out with its `error` set; a bug of an operator raises.
+    At most `depth` units (default: two an operator) are under way at a time, from before the source yields their first
+    image until the consumer is done with their last, so memory is bounded however large the dataset is. An image that
+    cannot be read comes out with its `error` set; what an operator or the source raises, the consumer gets in its turn.
     """
 
     def __init__(self, graph: Graph, depth: int | None = None) -> None:
+        if depth is not None and depth < 1:
+            raise ValueError(f"depth: got {depth}, expected at least 1")
         self.graph = graph
         self.depth = depth or 2 * sum(len(stage.operators) for stage in graph.stages)
 
@@ -68,35 +76,29 @@ class _Run:
         try:
             while self.total is None or following < self.total:
                 ticket = self.queues[-1].get()
-                if not isinstance(ticket, _Ticket):
-                    continue  # Woken, because the total is known now.
-                waiting[ticket.number] = ticket
+                if isinstance(ticket, _Ticket):  # Else woken, because the total is known now.
+                    waiting[ticket.number] = ticket
+                del ticket  # No name may keep a unit that the consumer is done with.
                 while following in waiting:
-                    ready = waiting.pop(following)
+                    yield from waiting.pop(following).result()
                     following += 1
                     self.free.release()
-                    if ready.failure is not None:
-                        raise ready.failure
-                    yield from ready.unit
         finally:
             self.stopped.set()
+            self.free.release()  # Wakes the source.
             for index, stage in enumerate(self.graph.stages):
                 for _ in stage.operators:
                     self.queues[index].put(_END)
             for thread in workers:
                 thread.join()
-            # The source is the caller's; where it blocks for good, its thread ends with the process.
-            feeder.join(timeout=2 * _POLL_SECONDS)
+            # The source is the caller's: where it blocks, its thread ends when it comes back, or with the process.
+            feeder.join(_SOURCE_PATIENCE_SECONDS)
 
     def _feed(self, works: Iterable[Work]) -> None:
         number = 0
         try:
-            for unit in _units(works, self.graph.batch):
-                while not self.free.acquire(timeout=_POLL_SECONDS):
-                    if self.stopped.is_set():
-                        return
-                if self.stopped.is_set():
-                    return
+            units = _units(works, self.graph.batch)
+            while self._wait_for_room() and (unit := next(units, None)):
                 self.queues[0].put(_Ticket(number, unit))
                 number += 1
         except BaseException as error:  # The consumer raises it, in its turn.
@@ -104,6 +106,11 @@ class _Run:
             number += 1
         self.total = number
         self.queues[-1].put(_END)
+
+    def _wait_for_room(self) -> bool:
+        """Whether the stream still runs."""
+        self.free.acquire()
+        return not self.stopped.is_set()
 
     def _work(self, operator: Operator, index: int) -> None:
         while (ticket := self.queues[index].get()) is not _END:
@@ -114,9 +121,11 @@ class _Run:
                 except BaseException as error:  # The consumer raises it, in its turn.
                     ticket.failure = error
             self.queues[index + 1].put(ticket)
+            del ticket
 
 
 def _units(works: Iterable[Work], batch: int) -> Iterator[Unit]:
     source = iter(works)
     while unit := list(islice(source, batch)):
         yield unit
+        del unit

@@ -5,7 +5,10 @@ import threading
 
 import tvm
 
+from facedeploy.core.errors import DeviceError
+
 _BIG_CORES = 1  # tvm's affinity mode; without binding it decides nothing.
+_POOL_SIZE = "TVM_NUM_THREADS"
 _configured = threading.local()
 
 
@@ -14,13 +17,23 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def prepare_thread_pools() -> None:
-    """To be called before a model runs. Environment variables of the user's own win.
+def threads_of_call(asked: int | None, built_for: int | None = None, instances: int = 1) -> int:
+    """Threads that one call of one of `instances` uses: those asked for, else those of the build config, else a share.
 
-    tvm would take half of the CPUs, on the assumption that they are hyper-threads, and bind the calling thread to one.
+    tvm would take half of the CPUs, on the assumption that they are hyper-threads, bind the calling thread to one, and
+    silently use fewer threads than it is told where it has made fewer. Its environment variables, if the user has set
+    them, win: TVM_NUM_THREADS is then the most there can be. Raises DeviceError when more are asked for.
     """
-    os.environ.setdefault("TVM_NUM_THREADS", str(available_cores()))
     os.environ.setdefault("TVM_BIND_THREADS", "0")
+    most = os.environ.setdefault(_POOL_SIZE, str(available_cores()))
+    if not (most.isascii() and most.isdigit() and int(most)):
+        raise DeviceError(f"the environment variable {_POOL_SIZE}: got {most!r}, expected a whole number from 1")
+    if asked is not None and asked > int(most):
+        raise DeviceError(
+            f"threads: got {asked}, this process can use {most}: "
+            f"set the environment variable {_POOL_SIZE} to use more than it has CPUs"
+        )
+    return asked or min(built_for or max(1, int(most) // instances), int(most))
 
 
 def use_threads(count: int) -> None:

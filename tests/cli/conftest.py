@@ -1,0 +1,115 @@
+import os
+import resource
+import subprocess
+import sys
+from contextlib import contextmanager
+
+import cv2
+import numpy as np
+import pytest
+
+from facedeploy.cli.main import main
+
+# Event/image: the names that are easy to get wrong.
+NAMES = ["0--Parade/a b", "0--Parade/a.b", "0--Parade/same", "1--Handshaking/same", "ü--Gruppe/é", "top"]
+
+
+def write_photo(path, seed):
+    """A picture of a size and content of its own."""
+    random = np.random.default_rng(seed)
+    hw = (60 + 17 * seed, 190 - 23 * seed)
+    image = cv2.resize(random.integers(0, 256, (8, 8, 3), np.uint8), hw[::-1], interpolation=cv2.INTER_CUBIC)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(cv2.imencode(path.suffix, image)[1].tobytes())
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """A dataset in WIDER FACE's form, in two formats."""
+    for seed, name in enumerate(NAMES):
+        write_photo(tmp_path / "photos" / "images" / f"{name}{('.jpg', '.PNG')[seed % 2]}", seed)
+    return tmp_path / "photos"
+
+
+@pytest.fixture
+def command(capsys):
+    """Run a command line in this process; returns its exit code, output and error."""
+
+    def run(*words):
+        capsys.readouterr()
+        try:
+            code = main([str(word) for word in words])
+        except SystemExit as ended:
+            code = ended.code
+        return (code, *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def refused(command):
+    """Run a command line that must end with exit code 2 and one sentence on stderr, which is returned."""
+
+    def run(*words):
+        code, out, error = command(*words)
+        assert code == 2, (out, error)
+        assert "Traceback" not in error
+        lines = error.splitlines()
+        sentences = [line for line in lines if ": error: " in line]
+        assert len(sentences) == 1
+        assert lines[-1] == sentences[0], "nothing follows the sentence"
+        assert lines[0] == sentences[0] or lines[0].startswith("usage:")
+        return sentences[0].partition(": error: ")[2]
+
+    return run
+
+
+@pytest.fixture
+def full_disk():
+    """A context in which files cannot grow past some bytes, as on a disk that is full."""
+
+    @contextmanager
+    def limit(size=64):
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+    return limit
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Start a command in a process group of its own, in another folder than the repository."""
+    started = []
+
+    def popen(*words):
+        process = subprocess.Popen(
+            [str(word) for word in words],
+            cwd=tmp_path,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        )
+        started.append(process)
+        return process
+
+    yield popen
+    for process in started:
+        if process.poll() is None:
+            os.killpg(process.pid, 9)
+            process.wait()
+
+
+@pytest.fixture
+def console():
+    """The words that start a console script, installed or not."""
+
+    def words(name):
+        return [sys.executable, "-m", f"facedeploy.cli.{name}"]
+
+    return words

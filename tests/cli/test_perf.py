@@ -1,0 +1,141 @@
+"""`facedeploy perf` and `vamp`."""
+
+import json
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from facedeploy.cli.perf import image_shape
+
+
+@pytest.fixture
+def vamp(command, tiny_artifact):
+    def with_words(*words, how=command):
+        return how("perf", "-m", tiny_artifact.prefix, *words)
+
+    return with_words
+
+
+def write_json(path, **changes):
+    config = {
+        "IimageFormat": "RGB_PLANAR", "ColorCvtCode": "RGB2BGR", "OimageWidth": 128, "OimageHeight": 96,
+        "ResizeType": "BILINEAR_CV", "NormaType": "MINUSMEAN_DIVSTD", "Mean": [104, 117, 123], "Std": [1, 1, 1],
+        **changes,
+    }  # fmt: skip
+    path.write_text(json.dumps({"OpType": "FUSION_OP_RGB_LETTERBOX_CVTCOLOR_NORM_TENSOR", "OpConfig": config}))
+    return path
+
+
+def test_figures_are_printed_and_written(vamp, tmp_path):
+    options = ("-i", 2, "-p", 1, "-b", 1, "-d", 0, "-s", "[3,50,70]", "--iterations", 4, "--threads", 1)
+    json_file = tmp_path / "new" / "figures.json"
+    code, out, error = vamp("--vdsp_params", write_json(tmp_path / "v.json"), *options, "--json", json_file)
+    assert (code, error) == (0, "")
+    lines = out.splitlines()
+    assert lines[0] == "processes 1, instances 2 each, batch 1, threads 1 an instance, iterations 4 each"
+    assert [line.split()[0] for line in lines[1:]] == ["throughput", "latency", "stages"]
+    figures = json.loads(json_file.read_text())
+    assert (figures["images"], figures["instances"], figures["note"]) == (8, 2, "")
+
+
+def test_json_that_normalizes_otherwise_is_followed_and_a_line_says_so(vamp, tmp_path):
+    code, out, _ = vamp("--iterations", 1, "--vdsp_params", write_json(tmp_path / "v.json", Mean=[0, 0, 0]))
+    assert code == 0
+    assert out.startswith("the vdsp JSON normalizes as BGR (pixel / 1 - [0, 0, 0]) / [1, 1, 1], the artifact was built")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["-i", "2", "p", "2"], "got 'p 2', which belongs to no option: did you mean -p 2?"),
+        (["-i", "2", "p", "2", "-b", "1"], "got 'p 2', which belongs to no option: did you mean -p 2?"),
+        (["nonsense"], "got 'nonsense', which belongs to no option: --help lists the options"),
+        (["-d", "3"], "device: got 3; the devices here: 0 (host CPU)"),
+        (["-b", "4"], "/mod holds 1; frontend.shape of the build config decides"),
+        (["-i", "0"], "argument -i/--instances: got '0', expected a whole number from 1"),
+        (["-p", "x"], "argument -p/--processes: got 'x'"),
+        (["-p", "1000"], "argument -p/--processes: got '1000', expected a whole number from 1 to 256"),
+        (["--iterations", "-5"], "argument --iterations: got '-5', expected a whole number from 1"),
+        (["-s", "640"], "argument -s/--shape: got '640', expected [3,H,W], such as [3,480,640]"),
+        (["-s", "[3,99999,1]"], "sides of at most 16384 px"),
+        (["--max_detections", "100000"], "max_detections: got 100000, expected 1 to 5000"),
+        (["--threads", "200"], "threads: got 200, this process can use"),
+        (["--datalist", "l.txt"], "--datalist and --path_output go together"),
+        (["--path_output", "out"], "--datalist and --path_output go together"),
+        (["--datalist", "l.txt", "--path_output", "out", "--json", "x"], "leave one out"),
+        (["--datalist", "l.txt", "--path_output", "out"], "l.txt: cannot be read (No such file or directory)"),
+        (["--vdsp_params", "vdsp_params/official-retinaface_resnet50-vdsp_params.json"], "makes a canvas of 640x640"),
+    ],
+)
+def test_wrong_options_are_one_sentence(vamp, refused, monkeypatch, tmp_path, words, said):
+    monkeypatch.chdir(tmp_path)
+    assert said in vamp(*words, how=refused)
+
+
+def test_slip_of_the_references_documents_is_met_before_anything_else_is_asked(refused):
+    assert refused("perf", "-i", 2, "p", 2) == "got 'p 2', which belongs to no option: did you mean -p 2?"
+
+
+def test_bad_prefix_is_one_sentence_whatever_the_number_of_processes(refused, tmp_path):
+    for processes in (1, 2):
+        assert "no artifact at" in refused("perf", "-m", tmp_path / "mod", "-p", processes)
+
+
+def test_json_file_that_cannot_be_written_is_one_sentence(vamp, refused, tmp_path):
+    assert "cannot be written (Is a directory)" in vamp("--iterations", 1, "--json", tmp_path, how=refused)
+
+
+@pytest.mark.parametrize("text", ["[3,480,640]", "3,480,640", "[3, 480, 640]", " [3,480,640]".strip()])
+def test_shape_is_channels_height_width(text):
+    assert image_shape(text) == (480, 640)
+
+
+def members(group):
+    """Processes of a process group that run."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, _, of_group = stat.read_text().rpartition(")")[2].split()[:3]
+        except OSError:
+            continue  # It has just ended.
+        if int(of_group) == group and state != "Z":
+            found.append(stat.parent.name)
+    return found
+
+
+def none_is_left(group):
+    """Python's own resource tracker ends a moment after the process that started it."""
+    deadline = time.monotonic() + 10
+    while members(group) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return not members(group)
+
+
+def test_vamp_starts_processes_and_leaves_none(start, console, tiny_artifact, tmp_path):
+    write_json(tmp_path / "v.json")
+    options = ("--vdsp_params", "v.json", "-i", 2, "-p", 2, "-b", 1, "--iterations", 5, "--json", "f.json")
+    process = start(*console("vamp"), "-m", tiny_artifact.prefix, *options)
+    out, error = process.communicate(timeout=150)
+    assert (process.returncode, error) == (0, "")
+    assert out.startswith("processes 2, instances 2 each, batch 1, threads ")
+    figures = json.loads((tmp_path / "f.json").read_text())
+    assert figures["images"] == 2 * 2 * 5
+    assert figures["seconds"] > 0
+    assert none_is_left(process.pid)
+
+
+def test_keyboard_interrupt_ends_vamp_and_its_processes_with_one_word(start, console, tiny_artifact, tmp_path):
+    if not Path("/proc/self/stat").exists():
+        pytest.skip("this system has no /proc to tell which processes run")
+    process = start(*console("vamp"), "-m", tiny_artifact.prefix, "-p", 2, "--iterations", 100_000_000)
+    deadline = time.monotonic() + 60
+    while len(members(process.pid)) < 4 and time.monotonic() < deadline:  # It, two workers, Python's resource tracker.
+        time.sleep(0.05)
+    time.sleep(0.5)  # The workers import; a traceback would be theirs.
+    os.killpg(process.pid, signal.SIGINT)
+    out, error = process.communicate(timeout=30)
+    assert (process.returncode, out, error) == (130, "", "vamp: interrupted\n")
+    assert none_is_left(process.pid)

@@ -1,0 +1,200 @@
+"""`facedeploy run` and build_in/vsx/python/vsx.py."""
+
+import json
+import os
+import signal
+import sys
+import time
+
+import cv2
+import numpy as np
+import pytest
+
+from facedeploy.runtime.face_detector import FaceDetector
+from facedeploy.widerface.prediction_files import read_predictions
+
+NAMES = ["0--Parade/a b", "0--Parade/a.b", "0--Parade/same", "1--Handshaking/same", "top", "ü--Gruppe/é"]
+
+
+@pytest.fixture
+def run(command, photos, tiny_artifact, tmp_path):
+    """`facedeploy run` on the photos, with more words."""
+
+    def with_words(*words, how=command, file_path=photos, save_dir=tmp_path / "out"):
+        model = tiny_artifact.prefix
+        return how("run", "--file_path", file_path, "--model_prefix_path", model, "--save_dir", save_dir, *words)
+
+    return with_words
+
+
+def written(folder, suffix=".txt"):
+    return sorted(str(path.relative_to(folder))[: -len(suffix)] for path in folder.rglob(f"*{suffix}"))
+
+
+def test_every_image_has_a_prediction_file_of_its_name(run, photos, tiny_artifact, tmp_path):
+    code, out, error = run()
+    assert (code, error) == (0, "")
+    assert written(tmp_path / "out") == NAMES
+    assert out.startswith("6 images, ")
+    assert out.endswith(f"written to {tmp_path / 'out'}\n")
+    detector = FaceDetector.from_artifact(tiny_artifact.prefix)
+    total = 0
+    for name in NAMES:
+        predictions = read_predictions(tmp_path / "out" / f"{name}.txt")
+        (image,) = [path for path in (photos / "images").rglob("*") if str(path).startswith(f"{photos}/images/{name}.")]
+        expected = detector.detect(image)
+        total += len(expected)
+        assert predictions.name == name
+        assert (np.diff(predictions.scores) <= 0).all()
+        np.testing.assert_array_equal(predictions.boxes_xywh[:, :2].astype(np.float32), expected.boxes[:, :2])
+        np.testing.assert_array_equal(predictions.scores.astype(np.float32), expected.scores)
+    assert f", {total} boxes, " in out
+
+
+def test_results_are_the_same_bytes_whatever_runs_side_by_side(run, tmp_path):
+    run(save_dir=tmp_path / "one")
+    run("--instances", 3, "--decoders", 2, "--threads", 1, save_dir=tmp_path / "many")
+    for name in NAMES:
+        assert (tmp_path / "one" / f"{name}.txt").read_bytes() == (tmp_path / "many" / f"{name}.txt").read_bytes()
+
+
+def test_one_file_a_list_and_the_folder_of_events_work_too(run, photos, tmp_path):
+    assert run(file_path=photos / "images", save_dir=tmp_path / "events")[0] == 0
+    assert written(tmp_path / "events") == NAMES
+    assert run(file_path=photos / "images" / "0--Parade" / "a.b.PNG", save_dir=tmp_path / "file")[0] == 0
+    assert written(tmp_path / "file") == ["a.b"]
+    (tmp_path / "list.txt").write_text("photos/images/0--Parade/a.b.PNG\nphotos/images/top.PNG\n")
+    assert run(file_path=tmp_path / "list.txt", save_dir=tmp_path / "list")[0] == 0
+    assert written(tmp_path / "list") == ["0--Parade/a.b", "top"]
+
+
+def test_unreadable_images_are_reported_and_counted_and_the_run_goes_on(run, photos, tmp_path):
+    (photos / "images" / "0--Parade" / "broken.jpg").write_bytes(b"no image")
+    (photos / "images" / "1--Handshaking" / "empty.png").touch()
+    code, out, error = run()
+    assert code == 1
+    assert out.startswith("6 images, ")
+    lines = error.splitlines()
+    assert lines[0] == "2 of 8 failed:"
+    assert "broken.jpg: " in lines[1]
+    assert "empty.png: is empty" in lines[2]
+    assert len(lines) == 3
+    assert written(tmp_path / "out") == NAMES
+
+
+def test_run_in_which_all_images_fail_ends_with_its_report(run, tmp_path):
+    for number in range(30):
+        (tmp_path / "bad").mkdir(exist_ok=True)
+        (tmp_path / "bad" / f"{number:02}.jpg").write_bytes(b"no image")
+    code, out, error = run(file_path=tmp_path / "bad")
+    assert code == 1
+    assert out.startswith("0 images, 0 boxes")
+    assert error.splitlines()[0] == "30 of 30 failed:"
+    assert error.splitlines()[-1] == "  ... and 10 more"
+    assert not (tmp_path / "out").exists()
+
+
+def test_draw_writes_a_picture_beside_each_prediction_file(run, photos, tmp_path):
+    code, _, error = run("--draw", "--draw_threshold", "0.6")
+    assert (code, error) == (0, "")
+    assert written(tmp_path / "out", ".jpg") == written(tmp_path / "out") == NAMES
+    source, picture = (
+        cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)
+        for path in (photos / "images" / "top.PNG", tmp_path / "out" / "top.jpg")
+    )
+    assert picture.shape == source.shape
+    assert np.abs(picture.astype(int) - source).max() > 100
+
+
+def test_draw_never_overwrites_an_image(run, refused, photos):
+    before = (photos / "images" / "0--Parade" / "a b.jpg").read_bytes()
+    said = run("--draw", how=refused, save_dir=photos / "images")
+    assert "--draw would overwrite" in said
+    assert (photos / "images" / "0--Parade" / "a b.jpg").read_bytes() == before
+
+
+def test_thresholds_are_arguments(run, tmp_path):
+    run("--max_detections", 3, save_dir=tmp_path / "few")
+    assert all(len(read_predictions(tmp_path / "few" / f"{name}.txt").scores) == 3 for name in NAMES)
+    run("--confidence_threshold", 1, save_dir=tmp_path / "none")
+    assert (tmp_path / "none" / "top.txt").read_text() == "top\n0\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--device", "3"], "device: got 3; the devices here: 0 (host CPU)"),
+        (["--device_id", "-1"], "device: got -1; the devices here: 0 (host CPU)"),
+        (["--batch", "4"], "--batch: got 4, "),
+        (["--max_detections", "100000"], "max_detections: got 100000, expected 1 to 5000"),
+        (["--max_detections", "0"], "argument --max_detections: got '0', expected a whole number from 1"),
+        (
+            ["--confidence_threshold", "1.5"],
+            "argument --confidence_threshold: got '1.5', expected a number from 0 to 1",
+        ),
+        (["--nms_threshold", "nan"], "argument --nms_threshold: got 'nan'"),
+        (["--draw_threshold", "x"], "argument --draw_threshold: got 'x'"),
+        (["--decoders", "100000"], "argument --decoders: got '100000', expected a whole number from 1 to 256"),
+        (["--threads", "200"], "threads: got 200, this process can use"),
+        (["--vdsp_params_info", "nowhere.json"], "nowhere.json: there is no such file"),
+        (
+            ["--vdsp_params_info", "vdsp_params/official-retinaface_resnet50-vdsp_params.json"],
+            "makes a canvas of 640x640",
+        ),
+    ],
+)
+def test_wrong_options_are_one_sentence(run, refused, monkeypatch, tmp_path, words, said):
+    monkeypatch.chdir(tmp_path)
+    assert said in run(*words, how=refused)
+    assert not (tmp_path / "out").exists()
+
+
+def test_wrong_paths_are_one_sentence(run, refused, tmp_path):
+    assert "there is no such file or folder" in run(how=refused, file_path=tmp_path / "nowhere")
+    (tmp_path / "empty").mkdir()
+    assert "has no image in it or below" in run(how=refused, file_path=tmp_path / "empty")
+    words = ("--file_path", tmp_path / "photos", "--save_dir", tmp_path / "out")
+    assert "no artifact at" in refused("run", *words, "--model_prefix_path", tmp_path / "mod")
+
+
+def test_results_that_cannot_be_written_end_the_run_with_one_sentence(run, refused, full_disk, tmp_path):
+    (tmp_path / "taken").touch()
+    assert "cannot be written (Not a directory)" in run(how=refused, save_dir=tmp_path / "taken" / "out") or (
+        "cannot be written (File exists)" in run(how=refused, save_dir=tmp_path / "taken")
+    )
+    with full_disk():
+        assert ".txt: cannot be written (File too large)" in run(how=refused, save_dir=tmp_path / "full")
+    assert not [path for path in (tmp_path / "full").rglob("*") if path.is_file()], "nothing half written is left"
+
+
+def test_json_that_normalizes_otherwise_is_followed_and_a_line_says_so(run, tmp_path):
+    config = {
+        "IimageFormat": "RGB_PLANAR", "ColorCvtCode": "NO_CHANGE", "OimageWidth": 128, "OimageHeight": 96,
+        "ResizeType": "BILINEAR_CV", "NormaType": "EQUAL",
+    }  # fmt: skip
+    data = {"OpType": "FUSION_OP_RGB_LETTERBOX_CVTCOLOR_NORM_TENSOR", "OpConfig": config}
+    (tmp_path / "v.json").write_text(json.dumps(data))
+    code, out, _ = run("--vdsp_params_info", tmp_path / "v.json")
+    assert code == 0
+    assert out.startswith("the vdsp JSON normalizes as RGB (pixel / 1 - [0, 0, 0]) / [1, 1, 1], the artifact was built")
+
+
+def test_entry_of_the_checkout_runs_from_anywhere_until_it_is_interrupted(
+    start, repository, tiny_artifact, photos, tmp_path
+):
+    (tmp_path / "many").mkdir()
+    for number in range(4000):
+        (tmp_path / "many" / f"{number}.png").symlink_to(photos / "images" / "top.PNG")
+    entry = repository / "build_in" / "vsx" / "python" / "vsx.py"
+    model = os.path.relpath(tiny_artifact.prefix, tmp_path)
+    words = ("--file_path", "many", "--model_prefix_path", model, "--save_dir", "out", "--device", "0")
+    process = start(sys.executable, entry, *words)
+    deadline = time.monotonic() + 120
+    while not (tmp_path / "out" / "1.txt").exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGINT)
+    out, error = process.communicate(timeout=30)
+    assert (process.returncode, out, error) == (130, "", "vsx.py: interrupted\n")
+    assert 0 < len(list((tmp_path / "out").iterdir())) < 4000
+    assert not list((tmp_path / "out").glob(".partial-*"))
+    assert len(read_predictions(tmp_path / "out" / "1.txt").scores) > 0

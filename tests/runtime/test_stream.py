@@ -1,0 +1,290 @@
+"""The stream's promises, with operators that only sleep: order, bounds, errors, ends."""
+
+import itertools
+import os
+import random
+import signal
+import threading
+import time
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from facedeploy.core.errors import ImageError
+from facedeploy.runtime.graph import Graph, Stage
+from facedeploy.runtime.operator import Work
+from facedeploy.runtime.stream import Stream
+
+
+@pytest.fixture(autouse=True)
+def no_thread_is_left():
+    before = set(threading.enumerate())
+    yield
+    for thread in set(threading.enumerate()) - before:
+        thread.join(5)
+    assert set(threading.enumerate()) <= before
+
+
+def source(count):
+    return [Work(str(number), None) for number in range(count)]
+
+
+def names(works):
+    return [work.name for work in works]
+
+
+def passes(unit):
+    return unit
+
+
+def stages(*operators):
+    return [Stage(f"stage {number}", [operator]) for number, operator in enumerate(operators)]
+
+
+def sleeper(stage, lane, longest):
+    """An operator that takes any time up to `longest` s, and notes in `canvas` that its stage was passed."""
+    dice = random.Random(10 * stage + lane)
+
+    def operator(unit):
+        time.sleep(dice.random() * longest)
+        for work in unit:
+            work.canvas = (*(work.canvas or ()), stage)
+        return unit
+
+    return operator
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    count=st.integers(0, 23),
+    batch=st.integers(1, 5),
+    operators=st.lists(st.integers(1, 4), min_size=1, max_size=4),
+    depth=st.none() | st.integers(1, 6),
+    longest=st.sampled_from([0, 0.002]),
+)
+def test_async_equals_sync_when_stages_take_any_time(count, batch, operators, depth, longest):
+    graph = Graph(
+        [
+            Stage(str(stage), [sleeper(stage, lane, longest) for lane in range(lanes)])
+            for stage, lanes in enumerate(operators)
+        ],
+        batch,
+    )
+    stream = Stream(graph, depth)
+    results = list(stream.run_async(iter(source(count))))
+    assert results == list(stream.run_sync(source(count)))
+    assert names(results) == [str(number) for number in range(count)]
+    assert all(work.canvas == tuple(range(len(operators))) for work in results)
+
+
+@pytest.mark.parametrize(("count", "batch", "sizes"), [(0, 3, []), (2, 5, [2]), (7, 3, [3, 3, 1]), (6, 3, [3, 3])])
+def test_units_are_as_large_as_the_batch_but_the_last(count, batch, sizes):
+    seen = []
+
+    def count_them(unit):
+        seen.append(len(unit))
+        return unit
+
+    assert names(Stream(Graph(stages(count_them), batch)).run_async(source(count))) == names(source(count))
+    assert seen == sizes
+
+
+@pytest.mark.parametrize("depth", [1, 2, 5])
+@pytest.mark.parametrize("slow", ["consumer", "stage"])
+def test_no_more_than_depth_units_are_under_way(depth, slow):
+    drawn, most, batch, done = itertools.count(), 0, 2, 0
+    latest = -1
+
+    def counted():
+        nonlocal latest
+        for work in source(60):
+            latest = next(drawn)
+            yield work
+
+    def stage(unit):
+        if slow == "stage":
+            time.sleep(0.001)
+        return unit
+
+    graph = Graph([Stage("a", [stage] * 3), Stage("b", [stage] * 2)], batch)
+    for done, _ in enumerate(Stream(graph, depth).run_async(counted())):
+        time.sleep(0.002 if slow == "consumer" else 0)
+        # The unit of the image in hand is not done with yet.
+        most = max(most, latest // batch - done // batch + 1)
+    assert done == 59
+    assert most == depth if slow == "consumer" else most <= depth
+
+
+def test_a_unit_that_the_consumer_is_done_with_is_freed():
+    alive = 0
+
+    class Pixels:
+        def __init__(self):
+            nonlocal alive
+            alive += 1
+
+        def __del__(self):
+            nonlocal alive
+            alive -= 1
+
+    most = 0
+    graph = Graph([Stage("a", [passes] * 3), Stage("b", [passes] * 3)], 1)
+    for work in Stream(graph, 4).run_async(Work("", Pixels()) for _ in range(50)):
+        del work
+        time.sleep(0.001)
+        most = max(most, alive)
+    assert most <= 4 + 1  # The consumer's own.
+    assert alive == 0
+
+
+def test_operators_of_a_stage_work_at_the_same_time():
+    meeting = threading.Barrier(3, timeout=10)
+
+    def meet(unit):
+        meeting.wait()
+        return unit
+
+    assert names(Stream(Graph([Stage("s", [meet] * 3)], 1)).run_async(source(9))) == names(source(9))
+
+
+def test_stages_work_at_the_same_time():
+    next_is_decoded = threading.Event()
+
+    def decode(unit):
+        if unit[0].name == "1":
+            next_is_decoded.set()
+        return unit
+
+    def infer(unit):
+        assert next_is_decoded.wait(10)
+        return unit
+
+    assert names(Stream(Graph(stages(decode, infer), 1)).run_async(source(4))) == names(source(4))
+
+
+def test_error_of_an_image_does_not_stop_the_run():
+    def decode(unit):
+        for work in unit:
+            if int(work.name) % 3 == 0:
+                work.error = ImageError(work.name)
+        return unit
+
+    results = list(Stream(Graph(stages(decode, passes), 2)).run_async(source(10)))
+    assert [work.name for work in results if work.error] == ["0", "3", "6", "9"]
+    assert len(results) == 10
+
+
+@pytest.mark.parametrize("where", [0, 1, 2])
+def test_bug_of_an_operator_is_raised_in_its_turn(where):
+    def bug(unit):
+        if unit[0].name == "4":
+            raise ZeroDivisionError("a bug")
+        time.sleep(0.002 * random.random())
+        return unit
+
+    operators = [passes] * 3
+    operators[where] = bug
+    got = []
+    with pytest.raises(ZeroDivisionError, match="a bug"):
+        for work in Stream(Graph([Stage("s", [operator] * 2) for operator in operators], 2)).run_async(source(20)):
+            got.append(work.name)
+    assert got == ["0", "1", "2", "3"]
+
+
+def test_error_of_the_source_is_raised_in_its_turn():
+    def breaks():
+        yield from source(5)
+        raise OSError("the camera is gone")
+
+    got = []
+    with pytest.raises(OSError, match="the camera is gone"):
+        for work in Stream(Graph(stages(passes), 2)).run_async(breaks()):
+            got.append(work.name)
+    assert got == ["0", "1", "2", "3"]
+
+
+def test_source_that_is_no_iterable_is_an_error_and_no_hang():
+    with pytest.raises(TypeError, match="not iterable"):
+        list(Stream(Graph(stages(passes), 1)).run_async(None))
+
+
+def test_source_is_endless_and_slow():
+    def camera():
+        for number in itertools.count():
+            time.sleep(0.001)
+            yield Work(str(number), None)
+
+    results = Stream(Graph(stages(passes, passes), 1)).run_async(camera())
+    assert names(itertools.islice(results, 5)) == ["0", "1", "2", "3", "4"]
+    results.close()
+
+
+@pytest.mark.parametrize("taken", [0, 1, 7])
+def test_closing_early_ends_every_thread(taken):
+    before = threading.active_count()
+    results = Stream(Graph([Stage("s", [passes] * 4)] * 3, 2)).run_async(Work(str(n), None) for n in itertools.count())
+    list(itertools.islice(results, taken))
+    results.close()
+    assert threading.active_count() == before
+    assert list(results) == []
+
+
+def test_closing_early_waits_for_no_source_that_blocks():
+    released = threading.Event()
+
+    def blocks():
+        yield from source(2)
+        released.wait()
+        yield from source(2)
+
+    results = Stream(Graph(stages(passes), 1)).run_async(blocks())
+    assert names(itertools.islice(results, 2)) == ["0", "1"]
+    results.close()
+    released.set()
+
+
+def test_consumer_that_raises_ends_every_thread():
+    before = threading.active_count()
+
+    def consume():
+        for work in Stream(Graph(stages(passes), 1)).run_async(source(100)):
+            if work.name == "3":
+                raise RuntimeError("the consumer's")
+
+    with pytest.raises(RuntimeError, match="the consumer's"):
+        consume()
+    assert threading.active_count() == before
+
+
+def test_two_runs_of_one_stream_do_not_mix():
+    stream = Stream(Graph([Stage("s", [passes] * 2)], 1))
+    pairs = zip(stream.run_async(source(20)), stream.run_async(source(20)), strict=True)
+    assert all(one.name == other.name and one is not other for one, other in pairs)
+
+
+def test_impossible_graphs_are_refused():
+    with pytest.raises(ValueError, match="got no operator"):
+        Stage("decode", [])
+    with pytest.raises(ValueError, match="got 0, expected at least 1"):
+        Stream(Graph(stages(passes), 1), 0)
+
+
+def test_keyboard_interrupt_ends_every_thread():
+    # LLVM puts a handler of its own in place of Python's where a process has compiled, as the tests have.
+    signal.signal(signal.SIGINT, signal.getsignal(signal.SIGINT))
+    before = threading.active_count()
+
+    def interrupt():
+        threading.Timer(0.05, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+        while True:  # Nothing ever comes out, so the consumer waits.
+            time.sleep(0.01)
+            yield Work("", None)
+
+    def block(unit):
+        time.sleep(0.2)
+        return unit
+
+    with pytest.raises(KeyboardInterrupt):
+        list(Stream(Graph([Stage("s", [block] * 2)], 1), 1).run_async(interrupt()))
+    assert threading.active_count() == before
