@@ -88,6 +88,16 @@ class Manifest:
     versions: Versions
     files: dict[str, FileEntry]
 
+    def __post_init__(self) -> None:
+        if len(self.inputs) != 1 or len(self.inputs[0].shape) != 4 or self.inputs[0].shape[1] != 3:
+            got = ", ".join(map(str, self.inputs)) or "none"
+            raise ValueError(f"inputs: got {got}, expected one of shape (N, 3, H, W)")
+        names = [spec.name for spec in self.outputs]
+        expected = self.postprocess.inputs if self.postprocess else ()
+        if not names or not set(expected) <= set(names):
+            got = ", ".join(names) or "none"
+            raise ValueError(f"outputs: got {got}, expected {', '.join(expected) or 'one or more'}")
+
     @property
     def batch(self) -> int:
         """Images that one call takes."""
@@ -108,10 +118,10 @@ def manifest_from_json(text: str, file: str) -> Manifest:
     """Parse `mod.json`. Raises ArtifactError: not JSON, of another schema, or not as a manifest is."""
     try:
         data: Any = json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise ArtifactError(f"{file} is not JSON ({error}): compile the model again") from error
     schema = data.get("schema") if isinstance(data, dict) else None
-    if not isinstance(schema, int):
+    if not isinstance(schema, int) or isinstance(schema, bool):
         raise ArtifactError(
             f"{file} is not the manifest of an artifact (it has no schema number): give the prefix .../mod"
         )
@@ -120,4 +130,7 @@ def manifest_from_json(text: str, file: str) -> Manifest:
     try:
         return validate(Manifest, data, file)
     except ConfigError as error:
-        raise ArtifactError(f"{error}\ncompile the model again") from error
+        # A person mends a config key by key, but not a manifest: one of its problems is enough.
+        count, *problems = str(error).splitlines()
+        what = f"{count}, the first: {problems[0].strip()}" if problems else count
+        raise ArtifactError(f"{what}; compile the model again") from error

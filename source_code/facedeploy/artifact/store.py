@@ -32,21 +32,27 @@ class Artifact:
         return self.prefix.with_name(PARAMS)
 
 
-def save_artifact(folder: Path, manifest: Manifest, writers: Mapping[str, Callable[[Path], None]]) -> Artifact:
+def save_artifact(folder: Path, manifest: Manifest, writers: Mapping[str, Callable[[Path], object]]) -> Artifact:
     """Write the files of `writers` (`mod.so`, `mod.params`) and then the manifest with their sizes and hashes.
 
     All are written under temporary names and renamed at the end, the manifest last: a reader sees the old artifact or
-    the new one, or files whose hashes disagree with the manifest, which opening reports.
+    the new one, or files whose hashes disagree with the manifest, which opening reports. Raises ArtifactError when the
+    folder cannot be written.
     """
-    with ExitStack() as stack:
-        temporary_manifest = stack.enter_context(atomic_path(folder / MANIFEST))
-        files = {}
-        for name, write in writers.items():
-            temporary = stack.enter_context(atomic_path(folder / name))
-            write(temporary)
-            files[name] = FileEntry(temporary.stat().st_size, file_sha256(temporary))
-        manifest = replace(manifest, files=files)
-        temporary_manifest.write_text(manifest_to_json(manifest), encoding="utf-8")
+    files = {}
+    try:
+        with ExitStack() as stack:
+            temporary_manifest = stack.enter_context(atomic_path(folder / MANIFEST))
+            for name, write in writers.items():
+                temporary = stack.enter_context(atomic_path(folder / name))
+                write(temporary)
+                files[name] = FileEntry(temporary.stat().st_size, file_sha256(temporary))
+            manifest = replace(manifest, files=files)
+            temporary_manifest.write_text(manifest_to_json(manifest), encoding="utf-8")
+    except OSError as error:
+        raise ArtifactError(
+            f"{folder}: cannot be written ({error.strerror or error}): choose another workspace.path"
+        ) from error
     return Artifact(folder / STEM, manifest)
 
 
@@ -55,27 +61,32 @@ def open_artifact(prefix: str | Path) -> Artifact:
 
     Raises ArtifactError: nothing there, a file missing, damaged, or not written by this package.
     """
-    prefix = _normalize_prefix(Path(prefix))
+    try:
+        return _open(_normalize_prefix(Path(prefix)))
+    except OSError as error:  # Such as a file without permission to read it.
+        raise ArtifactError(f"the artifact at {prefix} cannot be read ({error.strerror or error})") from error
+
+
+def _open(prefix: Path) -> Artifact:
     path = prefix.with_name(MANIFEST)
     if not path.is_file():
         beside = sorted(child.name for child in prefix.parent.iterdir()) if prefix.parent.is_dir() else None
         found = f"the folder has {', '.join(beside[:5]) or 'nothing'}" if beside is not None else "no such folder"
         raise ArtifactError(
-            f"no artifact at {prefix}: {path} does not exist ({found}); give the prefix that `vamc compile` printed, "
+            f"no artifact at {prefix}: there is no file {path} ({found}); give the prefix that `vamc compile` printed, "
             "<workspace.path>/<name>/mod"
         )
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ArtifactError(f"{path} cannot be read ({error}): compile the model again") from error
-    manifest = manifest_from_json(text, str(path))
+        manifest = manifest_from_json(path.read_text(encoding="utf-8"), str(path))
+    except UnicodeDecodeError as error:
+        raise ArtifactError(f"{path} is not text ({error.reason}): compile the model again") from error
     for name in (CODE, PARAMS):
         entry, file = manifest.files.get(name), prefix.with_name(name)
         if entry is None:
             raise ArtifactError(f"{path} does not list {name}: compile the model again")
         if not file.is_file():
             raise ArtifactError(
-                f"{file} is missing beside {path.name}: copy all three files, or compile the model again"
+                f"there is no file {file} beside {path.name}: copy all three files, or compile the model again"
             )
         size = file.stat().st_size
         if size != entry.size:

@@ -4,14 +4,11 @@ import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 import tvm
 from tvm.support import cc
 
-from facedeploy import __version__
 from facedeploy.artifact.manifest import SCHEMA, CompiledFor, Manifest, PostProcess, Source, Versions
 from facedeploy.artifact.store import CODE, PARAMS, Artifact, file_sha256, save_artifact
 from facedeploy.compiler.entry_points import add_pixels_entry
@@ -19,12 +16,14 @@ from facedeploy.compiler.extra_ops import add_extra_op, post_process_of
 from facedeploy.compiler.frontend.onnx_file import import_onnx, metadata_of, read_onnx
 from facedeploy.compiler.frontend.torchscript import torchscript_to_onnx
 from facedeploy.compiler.passes.lift_constants import lift_constants
-from facedeploy.compiler.pipeline import lower_phases, optimize_phases, run_phases
+from facedeploy.compiler.pipeline import KERNEL_PIPELINE, lower_phases, optimize_phases, run_phases
+from facedeploy.compiler.reason import reason_of
 from facedeploy.compiler.target import Target, resolve_target
 from facedeploy.config.build_config import BuildConfig
 from facedeploy.core.errors import CompileError, DependencyError
 from facedeploy.core.normalization import Normalization
 from facedeploy.core.tensor_spec import TensorSpec
+from facedeploy.core.version import __version__
 from facedeploy.image.process_ops import normalization_of
 
 # Where `cd source_code && python export.py` leaves what the shipped configs name.
@@ -33,7 +32,7 @@ EXPORT_FOLDER = Path("source_code")
 
 @dataclass(frozen=True)
 class Executable:
-    """A lowered module, not yet machine code in a file, and its weights in the order of `main`'s parameters."""
+    """A lowered module, not yet machine code, and its weights in the order of `main`'s parameters."""
 
     module: tvm.IRModule
     params: list[tvm.runtime.Tensor]
@@ -42,24 +41,35 @@ class Executable:
 def compile_model(config: BuildConfig, note: Callable[[str], None] = lambda _: None) -> Artifact:
     """Compile what `config` says and write `<workspace.path>/<name>/mod.{so,params,json}`.
 
-    `note` is told, a line each, what is worth knowing. Raises CompileError, DependencyError; nothing is written then.
+    `note` is told, a line each, what is worth knowing. Raises CompileError, DependencyError, and ArtifactError when the
+    files cannot be written; nothing is written then.
     """
     if config.backend.dtype != "fp32":
-        raise CompileError(f"backend.dtype: got {config.backend.dtype}, this version compiles fp32 only")
+        raise CompileError(
+            f"backend.dtype: got {config.backend.dtype}, this version compiles fp32 only (--set backend.dtype=fp32)"
+        )
     if cc.get_cc() is None:
         raise DependencyError("compiling needs a C compiler (cc, gcc or clang) to link mod.so: apt-get install gcc")
     target = resolve_target(config.backend.target)
     checkpoint = find_checkpoint(config, note)
-    model = open_model(config, checkpoint)
+    image = TensorSpec(config.frontend.input_name, config.frontend.shape_nchw, "float32")
+    model = read_onnx(checkpoint) if config.frontend.type == "onnx" else torchscript_to_onnx(checkpoint, image)
+    module, outputs = import_onnx(model, image, checkpoint)
     normalization = normalization_of(config.dataset.process_ops) if config.dataset else None
-    module, outputs = import_onnx(model, _shape_dict(config), config.frontend.checkpoint)
     post = post_process_of(config, outputs)
-    executable = lower(module, config.frontend.shape_nchw, target, normalization, post)
+    try:
+        executable = lower(module, config.frontend.shape_nchw, target, normalization, post)
+        binary = generate_code(executable, target)
+    except (RuntimeError, ValueError, TypeError) as error:
+        # An operator that TVM imports, and then has no lowering for.
+        raise CompileError(
+            f"frontend.checkpoint: TVM cannot compile {checkpoint} for {target.name}: {reason_of(error)}"
+        ) from error
     manifest = Manifest(
         schema=SCHEMA,
         name=config.name,
         dtype=config.backend.dtype,
-        inputs=(TensorSpec(config.frontend.input_name, config.frontend.shape_nchw, "float32"),),
+        inputs=(image,),
         outputs=tuple(outputs),
         normalization=normalization,
         postprocess=post,
@@ -75,12 +85,11 @@ def compile_model(config: BuildConfig, note: Callable[[str], None] = lambda _: N
         versions=Versions(__version__, tvm.__version__),
         files={},
     )
-    binary = tvm.compile(executable.module, target=target.tvm_target, relax_pipeline=tvm.transform.Sequential([]))
     params = tvm.runtime.save_param_dict({str(index): tensor for index, tensor in enumerate(executable.params)})
     return save_artifact(
         Path(config.workspace.path) / config.name,
         manifest,
-        {CODE: partial(_export_library, binary), PARAMS: lambda path: _write_bytes(path, params)},
+        {CODE: lambda path: _link(binary, path), PARAMS: lambda path: path.write_bytes(params)},
     )
 
 
@@ -98,13 +107,6 @@ def find_checkpoint(config: BuildConfig, note: Callable[[str], None]) -> Path:
         f"frontend.checkpoint: {path} {kind} (current directory: {Path.cwd()}); "
         "`python export.py` writes export_model/ under its current directory, --set frontend.checkpoint=X names another"
     )
-
-
-def open_model(config: BuildConfig, checkpoint: Path) -> Any:
-    """The model as an onnx.ModelProto, whatever `frontend.type` is."""
-    if config.frontend.type == "torchscript":
-        return torchscript_to_onnx(checkpoint, _shape_dict(config))
-    return read_onnx(checkpoint)
 
 
 def lower(
@@ -128,16 +130,18 @@ def lower(
     return Executable(module, params)
 
 
-def _shape_dict(config: BuildConfig) -> dict[str, list[int]]:
-    return {config.frontend.input_name: list(config.frontend.shape_nchw)}
+def generate_code(executable: Executable, target: Target) -> tvm.relax.VMExecutable:
+    """A lowered module -> optimized LLVM code and VM instructions. Machine code follows when it is linked."""
+    return tvm.compile(
+        executable.module,
+        target=target.tvm_target,
+        relax_pipeline=tvm.transform.Sequential([]),  # `lower` has done all of it.
+        tir_pipeline=KERNEL_PIPELINE,
+    )
 
 
-def _export_library(binary: Any, path: Path) -> None:
+def _link(binary: tvm.relax.VMExecutable, path: Path) -> None:
     try:
         binary.export_library(str(path))
     except (RuntimeError, OSError) as error:
-        raise CompileError(f"linking mod.so failed: {str(error).strip()[:500]}") from error
-
-
-def _write_bytes(path: Path, content: bytes | bytearray) -> None:
-    path.write_bytes(bytes(content))
+        raise CompileError(f"linking mod.so failed: {reason_of(error)}") from error

@@ -18,13 +18,14 @@ HEADS = {"loc": 4, "conf": 2, "landms": 10}
 def post_process_of(config: BuildConfig, outputs: Sequence[TensorSpec]) -> PostProcess | None:
     """`graph.extra_ops` as the manifest has it, matched with the model's outputs; None when the config has none.
 
-    Raises CompileError when an output is missing, or its priors are not as many as the config's anchors make.
+    Raises CompileError when an output is missing, is not float32, or its priors are not as many as the config's anchors
+    make.
     """
     if config.graph is None:
         return None
     params = config.graph.extra_ops.params
     priors = params.prior_spec()
-    inputs = _match_heads(outputs, priors, config.frontend.canvas_hw)
+    inputs = _match_heads(outputs, priors, config.frontend.shape_nchw)
     return PostProcess(config.graph.extra_ops.type, inputs, priors, params.nms_params())
 
 
@@ -33,26 +34,29 @@ def add_extra_op(module: tvm.IRModule, post: PostProcess, batch: int, canvas_hw:
     module[post.type] = retinaface_nms(post.priors, canvas_hw, batch)
 
 
-def _match_heads(outputs: Sequence[TensorSpec], priors: PriorSpec, canvas_hw: tuple[int, int]) -> tuple[str, str, str]:
+def _match_heads(
+    outputs: Sequence[TensorSpec], priors: PriorSpec, shape_nchw: tuple[int, int, int, int]
+) -> tuple[str, str, str]:
     """Names of the outputs that are loc, conf and landms: by name, else by their last axis."""
-    count = priors.count(canvas_hw)
+    batch, _, height, width = shape_nchw
+    count = priors.count((height, width))
     names = []
-    for head, width in HEADS.items():
+    for head, values in HEADS.items():
         named = [spec for spec in outputs if spec.name == head]
-        wide = [spec for spec in outputs if len(spec.shape) == 3 and spec.shape[-1] == width]
-        candidates = named or wide
+        candidates = named or [spec for spec in outputs if len(spec.shape) == 3 and spec.shape[-1] == values]
         if len(candidates) != 1:
             raise CompileError(
-                f"graph.extra_ops: retinaface_nms needs one output {head} of shape (N, priors, {width}); "
+                f"graph.extra_ops: retinaface_nms needs one output {head} of shape (N, priors, {values}); "
                 f"the model's outputs are {', '.join(map(str, outputs))}"
             )
-        spec = candidates[0]
-        if spec.shape[1:] != (count, width):
+        (found,) = candidates
+        expected = TensorSpec(found.name, (batch, count, values), "float32")
+        if found != expected:
             raise CompileError(
                 f"graph.extra_ops.params: anchor {[size for level in priors.min_sizes for size in level]} at strides "
-                f"{list(priors.strides)} makes {count} priors on {canvas_hw[0]}x{canvas_hw[1]} (height x width), "
-                f"expected an output {head} of (N, {count}, {width}); the model has {spec}"
+                f"{list(priors.strides)} makes {count} priors on {height}x{width} (height x width), "
+                f"expected an output {expected}; the model has {found}"
             )
-        names.append(spec.name)
+        names.append(found.name)
     loc, conf, landms = names
     return loc, conf, landms

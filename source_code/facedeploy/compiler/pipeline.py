@@ -3,11 +3,15 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import tvm
+from tvm import tirx
 from tvm.relax import transform
 
+from facedeploy.compiler.passes.fold_reshapes import fold_reshapes
 from facedeploy.compiler.passes.schedule_kernels import schedule_kernels
+from facedeploy.compiler.passes.skip_argument_checks import skip_argument_checks
 from facedeploy.compiler.target import Target
 
 Pass = Callable[[tvm.IRModule], tvm.IRModule]
@@ -25,7 +29,13 @@ def optimize_phases(target: Target) -> tuple[Phase, ...]:
     """From operators to kernels: the graph is still one dataflow block, weights are constants."""
     return (
         Phase(
-            "simplify", (transform.CanonicalizeBindings(), transform.FoldConstant(), transform.DeadCodeElimination())
+            "simplify",
+            (
+                fold_reshapes,
+                transform.CanonicalizeBindings(),
+                transform.FoldConstant(),
+                transform.DeadCodeElimination(),
+            ),
         ),
         Phase(
             "legalize",
@@ -67,3 +77,17 @@ def run_phases(module: tvm.IRModule, phases: tuple[Phase, ...], target: Target) 
             for apply in phase.passes:
                 module = apply(module)
         yield phase, module
+
+
+# TVM finds a pipeline for kernels by its name.
+KERNEL_PIPELINE = "facedeploy"
+
+
+def kernel_pipeline() -> tuple[Any, Any, Any]:
+    """From kernels to packed functions: TVM's own passes, then ours; and how TVM finishes host and device code."""
+    lower, finish_host, finish_device = tirx.get_tir_pipeline("s_tir")
+    trust = tvm.transform.module_pass(lambda module, _: skip_argument_checks(module), opt_level=0)
+    return tvm.transform.Sequential([lower, trust]), finish_host, finish_device
+
+
+tirx.register_tir_pipeline(KERNEL_PIPELINE, kernel_pipeline)

@@ -7,6 +7,7 @@ from typing import Any
 import tvm
 from tvm.target import codegen
 
+from facedeploy.compiler.reason import reason_of
 from facedeploy.core.errors import CompileError
 
 # Names a user may write, best first: `host` is the first whose features this CPU has. The features are LLVM's names
@@ -19,7 +20,7 @@ LEVELS: dict[str, tuple[str, ...]] = {
 
 # What generated code may contain. Other features of a CPU (virtualization, random numbers, ...) it never uses, so that
 # a virtual machine that hides them can run the artifact all the same.
-EMITTED = ("amx", "avx", "bmi", "cmov", "f16c", "fma", "lzcnt", "movbe", "popcnt", "sse", "ssse")
+EMITTED = ("amx", "avx", "bmi", "cmov", "f16c", "fma", "gfni", "lzcnt", "movbe", "popcnt", "sse", "ssse")
 
 
 @dataclass(frozen=True)
@@ -44,35 +45,48 @@ def host_features() -> dict[str, bool]:
 
 
 def resolve_target(name: str) -> Target:
-    """`host`, one of `LEVELS`, or a tvm target in its JSON form, such as {"kind": "llvm", "mcpu": "haswell"}."""
-    features = host_features()
+    """`host`, one of `LEVELS`, or a tvm target in its JSON form, such as {"kind": "llvm", "mcpu": "haswell"}.
+
+    Raises CompileError when it is none of these, or for another architecture than this machine's.
+    """
     if name == "host":
-        best = (level for level, needs in LEVELS.items() if all(features.get(need, False) for need in needs))
-        return _named(next(best, None), name)
-    if name in LEVELS:
-        return _named(name, name)
+        features = host_features()
+        levels = (level for level, needs in LEVELS.items() if all(features.get(need, False) for need in needs))
+        best = next(levels, None)
+        return _describe(_tvm_target({"kind": "llvm", "mcpu": best} if best else {"kind": "llvm"}, name), best or name)
+    description = {"kind": "llvm", "mcpu": name} if name in LEVELS else _parse(name)
+    return _describe(_tvm_target(description, name), name)
+
+
+def _parse(name: str) -> dict[str, Any]:
     try:
         description = json.loads(name)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):
         description = None
     if not isinstance(description, dict) or description.get("kind") != "llvm":
         raise CompileError(
             f"backend.target: got {name!r}, expected host, {', '.join(LEVELS)}, "
             'or a tvm llvm target as JSON, such as {"kind": "llvm", "mcpu": "haswell"}'
         )
+    return description
+
+
+def _tvm_target(description: dict[str, Any], name: str) -> Any:
     try:
         target = tvm.target.Target(description)
-    except (ValueError, TypeError, tvm.error.TVMError) as error:
-        raise CompileError(f"backend.target: tvm does not take {name!r}: {str(error).splitlines()[0]}") from error
-    mcpu = str(description.get("mcpu", ""))
+    except (ValueError, TypeError) as error:
+        raise CompileError(f"backend.target: tvm does not take {name!r}: {reason_of(error)}") from error
+    # Before LLVM is asked about it: a triple that it does not know kills the process.
+    asked, here = (triple.split("-")[0] for triple in (_triple(target), codegen.llvm_get_system_triple()))
+    if asked != here:
+        raise CompileError(
+            f"backend.target: {name!r} is for the architecture {asked}, and mod.so is linked for this machine's, "
+            f"{here}: compile on a machine of that architecture, or leave mtriple out"
+        )
+    mcpu = description.get("mcpu")
     if mcpu and not codegen.llvm_is_valid_cpu(mcpu, _triple(target)):
-        raise CompileError(f"backend.target: LLVM does not know the CPU {mcpu!r} of {name!r}")
-    return _describe(target, name)
-
-
-def _named(mcpu: str | None, name: str) -> Target:
-    description = {"kind": "llvm", **({"mcpu": mcpu} if mcpu else {})}
-    return _describe(tvm.target.Target(description), mcpu or name)
+        raise CompileError(f"backend.target: {name!r}: LLVM does not know the CPU {mcpu!r} for {here}; or write host")
+    return target
 
 
 def _triple(target: Any) -> str:

@@ -5,7 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import tvm
+from tvm import relax, tirx
 
+from facedeploy.compiler.reason import reason_of
 from facedeploy.core.errors import CompileError
 from facedeploy.core.requirement import require
 from facedeploy.core.tensor_spec import TensorSpec
@@ -19,31 +21,29 @@ def read_onnx(path: Path) -> Any:
         onnx.checker.check_model(model)
     except Exception as error:
         # protobuf, the checker and the reader of external data each raise types of their own.
-        raise CompileError(f"frontend.checkpoint: {path} is not a usable ONNX model ({_first_line(error)})") from error
+        raise CompileError(f"frontend.checkpoint: {path} is not a usable ONNX model ({reason_of(error)})") from error
     return model
 
 
-def import_onnx(model: Any, shape: dict[str, list[int]], file: str) -> tuple[tvm.IRModule, list[TensorSpec]]:
-    """An onnx.ModelProto with its input fixed to `shape` -> (Relax module with `main`, specs of its outputs).
+def import_onnx(model: Any, image: TensorSpec, file: Path) -> tuple[tvm.IRModule, list[TensorSpec]]:
+    """An onnx.ModelProto with its input fixed to `image` -> (Relax module with `main`, specs of its outputs).
 
-    Raises CompileError: `shape` names another input or a shape the graph cannot have; an operator TVM cannot import.
+    `file` is for the errors. Raises CompileError: the model's input is another, or cannot have that shape; an operator
+    that TVM cannot import; an output without a static shape.
     """
     from tvm.relax.frontend.onnx import from_onnx
 
-    _check_input(model, shape, file)
+    _check_input(model, image, file)
     try:
-        module = from_onnx(model, shape_dict=shape, keep_params_in_input=False)
+        module = from_onnx(model, shape_dict={image.name: list(image.shape)}, keep_params_in_input=False)
     except Exception as error:
         # The importer reports what it lacks through several types, tvm.error.OpNotImplemented among them.
-        raise CompileError(f"frontend.checkpoint: {file} cannot be imported: {_first_line(error)}") from error
-    names = [output.name for output in model.graph.output]
+        raise CompileError(f"frontend.checkpoint: {file} cannot be imported: {reason_of(error)}") from error
+    if not model.graph.output:
+        raise CompileError(f"frontend.checkpoint: {file} has no outputs")
     returned = module["main"].ret_ty
-    fields = list(returned.fields) if hasattr(returned, "fields") else [returned]
-    outputs = [
-        TensorSpec(name, tuple(int(side) for side in field.shape), str(field.dtype))
-        for name, field in zip(names, fields, strict=True)
-    ]
-    return module, outputs
+    types = returned.fields if isinstance(returned, tvm.ir.TupleType) else [returned]
+    return module, [_output_spec(entry.name, kind, file) for entry, kind in zip(model.graph.output, types, strict=True)]
 
 
 def metadata_of(model: Any) -> dict[str, str]:
@@ -53,25 +53,33 @@ def metadata_of(model: Any) -> dict[str, str]:
     return entries | {entry.key: entry.value for entry in model.metadata_props}
 
 
-def _check_input(model: Any, shape: dict[str, list[int]], file: str) -> None:
+def _check_input(model: Any, image: TensorSpec, file: Path) -> None:
+    from onnx import TensorProto
+
     constants = {initializer.name for initializer in model.graph.initializer}
-    inputs = {
-        entry.name: [dim.dim_value or dim.dim_param or "?" for dim in entry.type.tensor_type.shape.dim]
-        for entry in model.graph.input
-        if entry.name not in constants
-    }
-    known = ", ".join(f"{name}: {json.dumps(sides)}" for name, sides in inputs.items())
+    inputs = [entry for entry in model.graph.input if entry.name not in constants]
+    sides = [[dim.dim_value or dim.dim_param or "?" for dim in entry.type.tensor_type.shape.dim] for entry in inputs]
+    known = ", ".join(f"{entry.name}: {json.dumps(shape)}" for entry, shape in zip(inputs, sides, strict=True))
     if len(inputs) != 1:
         raise CompileError(f"frontend.checkpoint: {file} has {len(inputs)} inputs ({known}), expected one image input")
-    ((name, sides),) = inputs.items()
-    ((asked, asked_sides),) = shape.items()
-    if name != asked:
-        raise CompileError(f"frontend.shape: got an input {asked!r}, the input of {file} is {known}")
-    fixed = [got if isinstance(got, int) else want for got, want in zip(sides, asked_sides, strict=False)]
-    if len(sides) != len(asked_sides) or fixed != asked_sides:
-        raise CompileError(f"frontend.shape.{asked}: got {json.dumps(asked_sides)}, the input of {file} is {known}")
+    if inputs[0].name != image.name:
+        raise CompileError(f"frontend.shape: got an input {image.name!r}, the input of {file} is {known}")
+    asked = list(image.shape)
+    fixed = [got if isinstance(got, int) else want for got, want in zip(sides[0], asked, strict=False)]
+    if len(sides[0]) != len(asked) or fixed != asked:
+        raise CompileError(f"frontend.shape.{image.name}: got {json.dumps(asked)}, the input of {file} is {known}")
+    kind = inputs[0].type.tensor_type.elem_type
+    if kind != TensorProto.FLOAT:
+        raise CompileError(
+            f"frontend.checkpoint: {file} takes {TensorProto.DataType.Name(kind)} numbers as {image.name}, expected "
+            "FLOAT: export the model with a float32 input"
+        )
 
 
-def _first_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0][:300] if lines else type(error).__name__
+def _output_spec(name: str, kind: Any, file: Path) -> TensorSpec:
+    shape = kind.shape if isinstance(kind, relax.TensorType) else None
+    if shape is None or not all(isinstance(side, tirx.IntImm) for side in shape):
+        raise CompileError(
+            f"frontend.checkpoint: {file}: the output {name} has no static shape ({kind}), which an artifact needs"
+        )
+    return TensorSpec(name, tuple(int(side) for side in shape), str(kind.dtype))

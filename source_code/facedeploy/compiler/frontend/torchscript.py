@@ -5,27 +5,28 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+from facedeploy.compiler.reason import reason_of
 from facedeploy.core.errors import CompileError
 from facedeploy.core.requirement import require
+from facedeploy.core.tensor_spec import TensorSpec
 
 OUTPUT_NAMES = ("loc", "conf", "landms")
 OPSET = 17
 
 
-def torchscript_to_onnx(path: Path, shape: dict[str, list[int]]) -> Any:
-    """Convert a TorchScript file whose one input has `shape`; returns an onnx.ModelProto.
+def torchscript_to_onnx(path: Path, image: TensorSpec) -> Any:
+    """Convert a TorchScript file whose one input is `image`; returns an onnx.ModelProto.
 
     Raises DependencyError where torch is not installed, CompileError when the file is not TorchScript or has another
     input shape or operators that ONNX lacks.
     """
     torch = require("torch", "export", "frontend.type: torchscript is converted to ONNX through torch, which")
     onnx = require("onnx", "compile", "Compiling a TorchScript model")
-    (name, sides), *_ = shape.items()
     try:
         module = torch.jit.load(str(path), map_location="cpu").eval()
     except (RuntimeError, ValueError) as error:
-        raise CompileError(f"frontend.checkpoint: {path} is not TorchScript ({_first_line(error)})") from error
-    example = torch.zeros(sides)
+        raise CompileError(f"frontend.checkpoint: {path} is not TorchScript ({reason_of(error)})") from error
+    example = torch.zeros(image.shape)
     try:
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -34,18 +35,19 @@ def torchscript_to_onnx(path: Path, shape: dict[str, list[int]]) -> Any:
             names = list(OUTPUT_NAMES) if count == len(OUTPUT_NAMES) else [f"output_{i}" for i in range(count)]
             buffer = io.BytesIO()
             torch.onnx.export(
-                module, (example,), buffer, opset_version=OPSET, input_names=[name], output_names=names, dynamo=False
+                module,
+                (example,),
+                buffer,
+                opset_version=OPSET,
+                input_names=[image.name],
+                output_names=names,
+                dynamo=False,
             )
     except Exception as error:
         # A traced graph that does not take this shape fails with whatever its operators raise.
         raise CompileError(
-            f"frontend.checkpoint: {path} cannot be converted at frontend.shape {sides}: {_first_line(error)}"
+            f"frontend.checkpoint: {path} cannot be converted at frontend.shape {list(image.shape)}: {reason_of(error)}"
         ) from error
     model = onnx.load_from_string(buffer.getvalue())
     simplified, checked = require("onnxsim", "export", "Converting TorchScript").simplify(model)
     return simplified if checked else model
-
-
-def _first_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0][:300] if lines else type(error).__name__

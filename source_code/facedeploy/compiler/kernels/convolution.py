@@ -18,19 +18,20 @@ def schedule_convolution(function: Any, target: Target) -> Any | None:
     """
     schedule = s_tir.Schedule(function)
     blocks = schedule.get_child_blocks(schedule.get_sblock("root"))
-    position = _find_convolution(schedule, blocks)
-    if position is None:
+    convolution = _find_convolution(schedule, blocks)
+    if convolution is None:
         return None
-    convolution, before, behind = blocks[position], blocks[:position], blocks[position + 1 :]
-    if any(_shape(schedule, block) != _shape(schedule, convolution)[:4] for block in behind):
-        return None
-    for block in behind[:-1]:
-        schedule.compute_inline(block)
-    if behind:
-        final = behind[-1]
+    padding = [block for block in blocks if _is_one_of(schedule, block, schedule.get_producers(convolution))]
+    pointwise = [block for block in blocks if not _is_one_of(schedule, block, [convolution, *padding])]
+    if pointwise:
+        final = pointwise.pop()
+        if _shape(schedule, final) != _shape(schedule, convolution)[:4]:
+            return None
         schedule.set_scope(convolution, 0, "local")
     else:
         final = schedule.cache_write(convolution, 0, "local")
+    for block in pointwise:
+        schedule.compute_inline(block)
 
     _, channels, _, width, inner_channels, *_ = _shape(schedule, convolution)
     grouped = "group" in schedule.get(convolution).name_hint
@@ -54,20 +55,24 @@ def schedule_convolution(function: Any, target: Target) -> Any | None:
     for loop in (channel, column_vectors, kernel_column):
         schedule.unroll(loop)
     schedule.decompose_reduction(convolution, channel_in)
-    for block in before:  # Padding.
+    for block in padding:
         schedule.parallel(schedule.fuse(*schedule.get_loops(block)[:-1]))
     return schedule.mod["main"]
 
 
-def _find_convolution(schedule: Any, blocks: list[Any]) -> int | None:
-    """Position of the one reduction, if it is an NCHW convolution: 4 spatial axes, 3 reduced."""
+def _find_convolution(schedule: Any, blocks: list[Any]) -> Any | None:
+    """The one block that reduces, if it is an NCHW convolution: 4 spatial axes, 3 reduced."""
     kinds = [[axis.iter_type for axis in schedule.get(block).iter_vars] for block in blocks]
-    reductions = [index for index, axes in enumerate(kinds) if tirx.IterVar.CommReduce in axes]
-    if len(reductions) != 1:
+    reducing = [pair for pair in zip(blocks, kinds, strict=True) if tirx.IterVar.CommReduce in pair[1]]
+    if len(reducing) != 1:
         return None
+    ((block, axes),) = reducing
     expected = [tirx.IterVar.DataPar] * 4 + [tirx.IterVar.CommReduce] * 3
-    is_convolution = "conv2d_nchw" in schedule.get(blocks[reductions[0]]).name_hint
-    return reductions[0] if is_convolution and kinds[reductions[0]] == expected else None
+    return block if "conv2d_nchw" in schedule.get(block).name_hint and axes == expected else None
+
+
+def _is_one_of(schedule: Any, block: Any, others: list[Any]) -> bool:
+    return any(schedule.get(block).same_as(schedule.get(other)) for other in others)
 
 
 def _shape(schedule: Any, block: Any) -> list[int]:

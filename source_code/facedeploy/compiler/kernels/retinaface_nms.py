@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from tvm.script import tirx as T
 
+from facedeploy.compiler.passes.skip_argument_checks import PUBLIC
 from facedeploy.core.nms_params import CANDIDATES
 from facedeploy.core.prior_spec import PriorSpec
 
@@ -17,9 +18,9 @@ NAME = "retinaface_nms"
 def retinaface_nms(spec: PriorSpec, canvas_hw: tuple[int, int], batch: int) -> Any:
     """Build `retinaface_nms(loc, conf, landms, confidence_threshold, nms_threshold, scores, boxes, landmarks)`.
 
-    In: loc (N, P, 4), conf (N, P, 2), landms (N, P, 10) float32, two float32 scalars. Out, written in place: scores
-    (N, K, 1), boxes (N, K, 4), landmarks (N, K, 10) float32, where K, the number of slots, is the caller's choice.
-    Returns a tirx PrimFunc.
+    In: loc (N, P, 4), conf (N, P, 2), landms (N, P, 10) float32; two float32 scalars, 0..1. Out, written in place:
+    scores (N, K, 1), boxes (N, K, 4), landmarks (N, K, 10) float32, where K, the number of slots, is the caller's
+    choice. Returns a tirx PrimFunc.
     """
     height, width = canvas_hw
     count = spec.count(canvas_hw)
@@ -30,15 +31,13 @@ def retinaface_nms(spec: PriorSpec, canvas_hw: tuple[int, int], batch: int) -> A
 
     def prior_of(index: Any) -> tuple[Any, Any, Any, Any]:
         """cx, cy, w, h of the prior with this index, rounded from float64 as `detect.priors` does."""
-        starts = np.cumsum([0, *(spec_level_count(spec, level, canvas_hw) for level in range(len(spec.strides)))])
         prior: tuple[Any, ...] = ()
-        for level in reversed(range(len(spec.strides))):
-            stride, sizes = spec.strides[level], spec.min_sizes[level]
+        for level, (stride, sizes) in enumerate(zip(spec.strides, spec.min_sizes, strict=True)):
+            start = PriorSpec(spec.min_sizes[:level], spec.strides[:level]).count(canvas_hw)
             columns = -(-width // stride)
-            local = index - int(starts[level])
-            cell, which = T.floordiv(local, len(sizes)), T.floormod(local, len(sizes))
-            size = T.float64(sizes[-1])
-            for position in reversed(range(len(sizes) - 1)):
+            cell, which = T.floordiv(index - start, len(sizes)), T.floormod(index - start, len(sizes))
+            size = T.float64(sizes[0])
+            for position in range(1, len(sizes)):
                 size = T.Select(which == position, T.float64(sizes[position]), size)
             here = (
                 (T.Cast("float64", T.floormod(cell, columns)) + T.float64(0.5)) * T.float64(stride) / T.float64(width),
@@ -46,11 +45,8 @@ def retinaface_nms(spec: PriorSpec, canvas_hw: tuple[int, int], batch: int) -> A
                 size / T.float64(width),
                 size / T.float64(height),
             )
-            prior = (
-                tuple(T.Select(index < int(starts[level + 1]), a, b) for a, b in zip(here, prior, strict=True))
-                if prior
-                else here
-            )
+            # The level is the last one that starts at the index or before it.
+            prior = tuple(T.Select(index >= start, a, b) for a, b in zip(here, prior, strict=True)) if level else here
         cx, cy, w, h = (T.Cast("float32", value) for value in prior)
         return cx, cy, w, h
 
@@ -65,7 +61,7 @@ def retinaface_nms(spec: PriorSpec, canvas_hw: tuple[int, int], batch: int) -> A
         boxes_handle: T.handle,
         landmarks_handle: T.handle,
     ):
-        T.func_attr({"global_symbol": NAME, "tirx.noalias": True})
+        T.func_attr({"global_symbol": NAME, "tirx.noalias": True, PUBLIC: True})
         slots = T.int32()
         loc = T.match_buffer(loc_handle, (batch, count, 4), "float32")
         conf = T.match_buffer(conf_handle, (batch, count, 2), "float32")
@@ -92,11 +88,10 @@ def retinaface_nms(spec: PriorSpec, canvas_hw: tuple[int, int], batch: int) -> A
             found[0] = 0
             for prior in T.serial(count):
                 if conf[image, prior, 1] > confidence_threshold and conf[image, prior, 1] <= T.float32(finite):
-                    # Adding +0 turns -0 into +0, whose bits compare as the number does.
-                    bits = T.reinterpret("int32", conf[image, prior, 1] + T.float32(0))
-                    ordered = T.Select(bits < 0, T.bitwise_xor(bits, T.int32(2147483647)), bits)
+                    # Such a score is above 0, so that its bits compare as the number does.
+                    bits = T.reinterpret("int32", conf[image, prior, 1])
                     keys[0, found[0]] = T.bitwise_or(
-                        T.shift_left(T.Cast("int64", ordered), T.int64(32)), T.Cast("int64", 2147483647 - prior)
+                        T.shift_left(T.Cast("int64", bits), T.int64(32)), T.Cast("int64", 2147483647 - prior)
                     )
                     found[0] = found[0] + 1
             # 2. Bottom-up merge sort, largest key first, between the two rows of keys.
@@ -141,11 +136,10 @@ def retinaface_nms(spec: PriorSpec, canvas_hw: tuple[int, int], batch: int) -> A
                 box[3] = (box[1] + box[3]) * T.float32(canvas_h)
                 box[0] = box[0] * T.float32(canvas_w)
                 box[1] = box[1] * T.float32(canvas_h)
+                # Multiplied, since TVM turns a negated comparison around, which lets NaN through.
                 usable[0] = 1
                 for k in T.unroll(4):
-                    # Written so that NaN, which compares false with everything, is not usable either.
-                    if not (T.fabs(box[k]) <= T.float32(finite)):
-                        usable[0] = 0
+                    usable[0] = usable[0] * T.Cast("int32", T.fabs(box[k]) <= T.float32(finite))
                 for k in T.unroll(5):
                     landmarks[image, filled[0], 2 * k] = (
                         landms[image, index, 2 * k] * T.float32(variance_center) * w + cx
@@ -154,8 +148,7 @@ def retinaface_nms(spec: PriorSpec, canvas_hw: tuple[int, int], batch: int) -> A
                         landms[image, index, 2 * k + 1] * T.float32(variance_center) * h + cy
                     ) * T.float32(canvas_h)
                 for k in T.unroll(10):
-                    if not (T.fabs(landmarks[image, filled[0], k]) <= T.float32(finite)):
-                        usable[0] = 0
+                    usable[0] = usable[0] * T.Cast("int32", T.fabs(landmarks[image, filled[0], k]) <= T.float32(finite))
                 area[0] = (box[2] - box[0] + T.float32(1)) * (box[3] - box[1] + T.float32(1))
                 if usable[0] == 1:
                     right[0] = 0
@@ -189,9 +182,3 @@ def retinaface_nms(spec: PriorSpec, canvas_hw: tuple[int, int], batch: int) -> A
                         landmarks[image, slot, k] = T.float32(-1)
 
     return kernel
-
-
-def spec_level_count(spec: PriorSpec, level: int, canvas_hw: tuple[int, int]) -> int:
-    """Number of priors of one level."""
-    one = PriorSpec((spec.min_sizes[level],), (spec.strides[level],), spec.variances)
-    return one.count(canvas_hw)

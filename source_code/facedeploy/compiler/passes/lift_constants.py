@@ -1,5 +1,6 @@
 """Constants become parameters, so that weights live in `mod.params` and code in `mod.so`."""
 
+import hashlib
 from typing import Any
 
 import tvm
@@ -11,7 +12,7 @@ def lift_constants(module: tvm.IRModule, function: str = "main") -> tuple[tvm.IR
     """Replace every tensor constant of `function` by a parameter behind its inputs.
 
     Requires: the graph is final; no later pass folds or adds constants. Ensures: `function` holds no constant of rank 1
-    or more; the tensors come in the order of the new parameters, each once. 0-d constants stay.
+    or more; the tensors come in the order of the new parameters, equal ones once. 0-d constants stay.
     """
     lifter = _Lifter(module)
     original = module[function]
@@ -32,16 +33,14 @@ class _Lifter(relax.PyExprMutator):
     def __init__(self, module: tvm.IRModule) -> None:
         super().__init__(module)
         self.lifted: list[tuple[relax.Var, tvm.runtime.Tensor]] = []
-        self._seen: list[tuple[GenericConst, relax.Var]] = []
+        self._parameters: dict[tuple[str, tuple[int, ...], bytes], relax.Var] = {}
 
     def visit_generic_const_(self, constant: GenericConst) -> Any:
         tensor = constant.value
         if not isinstance(tensor, tvm.runtime.Tensor) or len(tensor.shape) == 0:
             return constant
-        for seen, parameter in self._seen:
-            if seen.same_as(constant):
-                return parameter
-        parameter = relax.Var(f"parameter_{len(self.lifted)}", constant.ty)
-        self._seen.append((constant, parameter))
-        self.lifted.append((parameter, tensor))
-        return parameter
+        content = str(tensor.dtype), tuple(tensor.shape), hashlib.sha256(tensor.numpy()).digest()
+        if content not in self._parameters:
+            self._parameters[content] = relax.Var(f"parameter_{len(self.lifted)}", constant.ty)
+            self.lifted.append((self._parameters[content], tensor))
+        return self._parameters[content]

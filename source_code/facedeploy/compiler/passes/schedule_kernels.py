@@ -6,6 +6,7 @@ from tvm import tirx
 from facedeploy.compiler.kernels.convolution import schedule_convolution
 from facedeploy.compiler.target import Target
 
+KERNEL = "kernel"  # Marks functions that are built as they shall be.
 # The families, first match first. What none of them takes keeps TVM's own lowering.
 FAMILIES = (schedule_convolution,)
 
@@ -14,7 +15,7 @@ def schedule_kernels(module: tvm.IRModule, target: Target) -> tvm.IRModule:
     """Requires: operators are legalized and fused. Ensures: the same functions by name and arguments, scheduled."""
     result = module.clone()
     for variable, function in module.functions.items():
-        if not isinstance(function, tirx.PrimFunc):
+        if not isinstance(function, tirx.PrimFunc) or (function.attrs and KERNEL in function.attrs):
             continue
         for family in FAMILIES:
             scheduled = family(function, target)

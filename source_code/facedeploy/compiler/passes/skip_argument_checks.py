@@ -1,0 +1,19 @@
+"""Kernels that only the VM calls trust it."""
+
+import tvm
+from tvm import tirx
+
+# Attribute of the kernels that others call as well: they keep their checks.
+PUBLIC = "facedeploy.public"
+
+
+def skip_argument_checks(module: tvm.IRModule) -> tvm.IRModule:
+    """Remove the checks of number, type, shape and alignment of the arguments of all kernels that are not `PUBLIC`.
+
+    Requires: functions are packed (MakePackedAPI). The VM checks what comes from outside when it enters `main`; what
+    kernels then get is what memory planning has made. The checks are over half of the machine code of a small net.
+    """
+    internal = {variable: function for variable, function in module.functions.items() if PUBLIC not in function.attrs}
+    result = module.clone()
+    result.update(tirx.transform.SkipAssert()(tvm.IRModule(internal, attrs=module.attrs)))
+    return result

@@ -1,0 +1,167 @@
+import json
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from facedeploy.artifact.manifest import SCHEMA, FileEntry, Manifest, manifest_from_json, manifest_to_json
+from facedeploy.core.errors import ArtifactError
+from facedeploy.core.nms_params import NmsParams
+from facedeploy.core.normalization import Normalization
+from facedeploy.core.prior_spec import PriorSpec
+
+FILE = "weights/mod.json"
+
+NAMES = st.text(st.characters(codec="utf-8"), min_size=1, max_size=20)
+FRACTION = st.floats(0, 1)
+NORMALIZATIONS = st.builds(
+    Normalization,
+    st.sampled_from(["RGB", "BGR"]),
+    st.tuples(*[st.floats(-255, 255)] * 3),
+    st.tuples(*[st.floats(0.01, 255)] * 3),
+    st.floats(0.01, 255),
+)
+LEVELS = st.lists(
+    st.tuples(st.lists(st.integers(1, 999), min_size=1, max_size=3).map(tuple), st.integers(1, 99)), min_size=1
+)
+PRIORS = LEVELS.map(lambda levels: PriorSpec(tuple(a for a, _ in levels), tuple(b for _, b in levels)))
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    name=NAMES,
+    normalization=st.none() | NORMALIZATIONS,
+    priors=st.none() | PRIORS,
+    nms=st.builds(NmsParams, FRACTION, FRACTION, st.integers(1, 5000)),
+    threads=st.none() | st.integers(1, 64),
+    metadata=st.dictionaries(NAMES, NAMES, max_size=3),
+    size=st.integers(0, 2**40),
+)
+def test_manifest_comes_back_as_it_was(
+    manifest: Manifest, name: str, normalization: Any, priors: Any, nms: NmsParams, threads: Any, metadata, size: int
+) -> None:
+    assert manifest.postprocess is not None
+    other = replace(
+        manifest,
+        name=name,
+        normalization=normalization,
+        postprocess=replace(manifest.postprocess, priors=priors, nms=nms) if priors else None,
+        target=replace(manifest.target, threads=threads),
+        source=replace(manifest.source, metadata=metadata),
+        files={"mod.so": FileEntry(size, "ab")},
+    )
+    assert manifest_from_json(manifest_to_json(other), FILE) == other
+
+
+def test_manifest_tells_batch_and_canvas(manifest: Manifest) -> None:
+    assert manifest.batch == 2
+    assert manifest.canvas_hw == (64, 96)
+
+
+def changed(data: dict[str, Any], path: str, value: object) -> None:
+    *sections, key = path.split(".")
+    for section in sections:
+        data = data[section]
+    if value is KeyError:
+        del data[key]
+    else:
+        data[key] = value
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "said"),
+    [
+        ("schema", SCHEMA + 1, f"got schema {SCHEMA + 1}, this version reads {SCHEMA}"),
+        ("schema", 0, "got schema 0, this version reads"),
+        ("schema", KeyError, "is not the manifest of an artifact"),
+        ("schema", "1", "is not the manifest of an artifact"),
+        ("schema", True, "is not the manifest of an artifact"),
+        ("schema", 1.0, "is not the manifest of an artifact"),
+        ("nmae", "net", "nmae: unknown key, did you mean name?"),
+        ("target.cpu", "x", "target.cpu: unknown key"),
+        ("name", KeyError, "name: is missing"),
+        ("name", 5, "name: got 5"),
+        ("inputs", [], "inputs: got none, expected one of shape (N, 3, H, W)"),
+        ("inputs", {}, "inputs: got"),
+        ("inputs", [{"name": "input", "shape": [1, 3, 64], "dtype": "float32"}], "expected one of shape (N, 3, H, W)"),
+        ("inputs", [{"name": "input", "shape": "1,3", "dtype": "float32"}], "shape: got '1,3'"),
+        ("outputs", [], "outputs: got none, expected loc, conf, landms"),
+        ("outputs", None, "outputs: got"),
+        ("normalization", {"color_order": "RBG", "mean": [0, 0, 0], "std": [1, 1, 1], "scale": 1}, "color_order"),
+        ("normalization", {"color_order": "RGB", "mean": [0, 0, 0], "std": [1, 0, 1], "scale": 1}, "above 0"),
+        ("postprocess.type", "yolo_nms", "postprocess.type"),
+        ("postprocess.inputs", ["loc", "conf"], "postprocess.inputs"),
+        ("postprocess.inputs", ["loc", "conf", "points"], "expected loc, conf, points"),
+        ("postprocess.nms.max_detections", 0, "max_detections: got 0"),
+        ("postprocess.nms.nms_threshold", "0.4", "nms_threshold: got '0.4'"),
+        ("postprocess.priors.strides", [8], "they must agree"),
+        ("target.features", "avx", "target.features: got 'avx'"),
+        ("target.threads", 1.5, "target.threads: got 1.5"),
+        ("files", {"mod.so": {"size": "1", "sha256": ""}}, "size: got '1'"),
+        ("source.metadata", {"a": 1}, "source.metadata"),
+    ],
+)
+def test_manifest_that_is_none_is_one_sentence(manifest: Manifest, path: str, value: object, said: str) -> None:
+    data = json.loads(json.dumps(asdict(manifest)))
+    changed(data, path, value)
+    check_refused(json.dumps(data), said)
+
+
+def check_refused(text: str, said: str) -> None:
+    with pytest.raises(ArtifactError) as caught:
+        manifest_from_json(text, FILE)
+    message = str(caught.value)
+    assert message.startswith(FILE)
+    assert said in message
+    assert "\n" not in message
+    assert len(message) < 500
+    assert "compile the model again" in message or "give the prefix" in message
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "is not JSON"),
+        ("{", "is not JSON"),
+        ("schema: 1", "is not JSON"),
+        ("\0", "is not JSON"),
+        ("[" * 100_000, "is not JSON"),
+        ('{"schema": ' + "1" * 5000 + "}", "is not JSON"),
+        ("[]", "is not the manifest"),
+        ("[1, 2]", "is not the manifest"),
+        ("null", "is not the manifest"),
+        ("1", "is not the manifest"),
+        ('"schema"', "is not the manifest"),
+        ('{"OpType": "FUSION"}', "is not the manifest"),
+        ('{"schema": 1}', "problems, the first: "),
+        ('{"schema": 1, "name": NaN}', "problems, the first: "),
+    ],
+)
+def test_file_that_is_no_manifest_is_one_sentence(text: str, said: str) -> None:
+    check_refused(text, said)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=300)
+@given(place=st.integers(0, 10**6), byte=st.integers(0, 127))
+def test_changed_byte_gives_a_manifest_or_one_sentence(manifest: Manifest, place: int, byte: int) -> None:
+    text = manifest_to_json(manifest)
+    place %= len(text)
+    try:
+        found = manifest_from_json(text[:place] + chr(byte) + text[place + 1 :], FILE)
+    except ArtifactError as error:
+        assert "\n" not in str(error)
+        return
+    assert found.canvas_hw
+    assert found.batch
+    assert manifest_from_json(manifest_to_json(found), FILE) == found
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(length=st.integers(0, 10**6))
+def test_cut_manifest_is_refused(manifest: Manifest, length: int) -> None:
+    text = manifest_to_json(manifest)
+    check: Callable[[str, str], None] = check_refused
+    check(text[: length % (len(text) - 2)], "is not JSON")

@@ -1,0 +1,55 @@
+"""The list of phases is documentation: it says what runs, and running it yields every phase."""
+
+import numpy as np
+import onnx
+import pytest
+import tvm
+from tvm import relax
+
+from facedeploy.compiler.frontend.onnx_file import import_onnx
+from facedeploy.compiler.passes.lift_constants import lift_constants
+from facedeploy.compiler.pipeline import lower_phases, optimize_phases, run_phases
+from facedeploy.compiler.target import Target
+from facedeploy.core.tensor_spec import TensorSpec
+
+
+@pytest.fixture(scope="module")
+def imported(heads_model: onnx.ModelProto) -> tvm.IRModule:
+    module, _ = import_onnx(heads_model, TensorSpec("input", (1, 3, 64, 64), "float32"), "heads.onnx")
+    return module
+
+
+def test_phases_have_these_names_in_this_order(target: Target) -> None:
+    assert [phase.name for phase in optimize_phases(target)] == ["simplify", "legalize", "fuse", "schedule"]
+    assert [phase.name for phase in lower_phases()] == ["to calls", "plan memory", "finalize"]
+    assert all(phase.passes for phase in (*optimize_phases(target), *lower_phases()))
+
+
+def test_run_phases_yields_each_phase_with_a_module_that_is_well_formed(imported: tvm.IRModule, target: Target) -> None:
+    before = imported.script()
+    steps = list(run_phases(imported, optimize_phases(target), target))
+    assert [phase.name for phase, _ in steps] == [phase.name for phase in optimize_phases(target)]
+    for _, module in steps:
+        relax.analysis.well_formed(module)
+    names = [{variable.name_hint for variable in module.functions} for _, module in steps]
+    assert names[0] == {"main"}
+    assert any(name.startswith("fused_") for name in names[2])
+    assert names[3] == names[2]
+    assert imported.script() == before, "the module that was given has changed"
+
+
+def test_run_phases_stops_where_its_caller_stops(imported: tvm.IRModule, target: Target) -> None:
+    steps = run_phases(imported, optimize_phases(target), target)
+    phase, module = next(steps)
+    assert phase.name == "simplify"
+    assert {variable.name_hint for variable in module.functions} == {"main"}
+
+
+def test_lowered_module_calls_no_operator_and_holds_no_weight(imported: tvm.IRModule, target: Target) -> None:
+    *_, (_, optimized) = run_phases(imported, optimize_phases(target), target)
+    lifted, params = lift_constants(optimized)
+    *_, (_, lowered) = run_phases(lifted, lower_phases(), target)
+    assert sum(np.prod(tensor.shape) for tensor in params) == 3 * 2 * (4 + 2 + 10) * 3 * 3 * 3
+    text = lowered["main"].script()
+    assert "R.nn." not in text
+    assert "metadata" not in text
