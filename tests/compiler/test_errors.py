@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+import torch
 from onnx import TensorProto, helper
 from tvm.support import cc
 
@@ -306,20 +307,28 @@ def test_frontend_of_the_other_type(heads_file: Path, exported_net, weights: Pat
 
 
 def test_state_dict_is_no_torchscript(weights: Path, tmp_path: Path, make_config: MakeConfig) -> None:
-    import torch
-
     torch.save({"weight": torch.zeros(3)}, tmp_path / "net.pth")
     message = refusal(make_config(tmp_path / "net.pth", weights, SHAPE, kind="torchscript"))
     assert "is not TorchScript" in message
 
 
-def test_torchscript_that_takes_another_shape(weights: Path, tmp_path: Path, make_config: MakeConfig) -> None:
-    import torch
+def test_torchscript_that_takes_another_shape(exported_net, weights: Path, make_config: MakeConfig) -> None:
+    for shape in ((1, 3, 64, 96), (2, 3, 96, 128)):
+        message = refusal(make_config(exported_net.torchscript.path, weights, shape, kind="torchscript"))
+        assert f"{exported_net.torchscript.path} does not take frontend.shape {list(shape)} (" in message
+        assert message.endswith("TorchScript is traced at one batch and size, export it at these")
+        assert "Traceback" not in message
 
-    net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 8 * 8, 4))
-    torch.jit.trace(net, torch.zeros(1, 3, 8, 8)).save(tmp_path / "net.pt")
-    message = refusal(make_config(tmp_path / "net.pt", weights, SHAPE, kind="torchscript"))
-    assert "cannot be converted at frontend.shape [1, 3, 64, 64]" in message
+
+def test_torchscript_with_an_operator_that_onnx_lacks(weights: Path, tmp_path: Path, make_config: MakeConfig) -> None:
+    class Net(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.special.i1(x)
+
+    torch.jit.trace(Net(), torch.zeros(1, 3, 8, 8)).save(tmp_path / "net.pt")
+    message = refusal(make_config(tmp_path / "net.pt", weights, (1, 3, 8, 8), kind="torchscript"))
+    assert f"{tmp_path / 'net.pt'} cannot be converted to ONNX: " in message
+    assert "i1" in message
 
 
 def test_reason_is_one_short_line() -> None:

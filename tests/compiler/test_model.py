@@ -133,7 +133,8 @@ def test_artifact_is_three_files_that_name_no_folder_of_this_machine(
 
 def test_weights_are_in_params_once_and_not_in_the_code(net_artifact: Artifact, exported_net: ExportReport) -> None:
     onnx_size = exported_net.onnx.path.stat().st_size
-    assert net_artifact.params.stat().st_size < 1.1 * onnx_size
+    # 3x3 kernels are kept as Winograd's transform has them, 36 numbers for 9.
+    assert onnx_size * 0.9 < net_artifact.params.stat().st_size < 3 * onnx_size
     assert net_artifact.code.stat().st_size < onnx_size
 
 

@@ -9,6 +9,7 @@ import tvm
 from tvm import tirx
 from tvm.relax import transform
 
+from facedeploy.compiler.passes.block_convolutions import block_convolutions
 from facedeploy.compiler.passes.fold_reshapes import fold_reshapes
 from facedeploy.compiler.passes.schedule_kernels import schedule_kernels
 from facedeploy.compiler.passes.skip_argument_checks import skip_argument_checks
@@ -37,6 +38,7 @@ def optimize_phases(target: Target) -> tuple[Phase, ...]:
                 transform.DeadCodeElimination(),
             ),
         ),
+        Phase("convolutions", (partial(block_convolutions, target=target),)),
         Phase(
             "legalize",
             (transform.LegalizeOps(), transform.AnnotateTIROpPattern(), transform.FoldConstant()),

@@ -28,12 +28,20 @@ def torchscript_to_onnx(path: Path, image: TensorSpec) -> Any:
         raise CompileError(f"frontend.checkpoint: {path} is not TorchScript ({reason_of(error)})") from error
     example = torch.zeros(image.shape)
     try:
+        with torch.no_grad():
+            results = module(example)
+    except Exception as error:  # Whatever the operators of a traced graph raise; the last line says what.
+        reason = (str(error).strip() or type(error).__name__).splitlines()[-1]
+        raise CompileError(
+            f"frontend.checkpoint: {path} does not take frontend.shape {list(image.shape)} ({reason}): TorchScript is "
+            "traced at one batch and size, export it at these"
+        ) from error
+    count = len(results) if isinstance(results, (tuple, list)) else 1
+    names = list(OUTPUT_NAMES) if count == len(OUTPUT_NAMES) else [f"output_{i}" for i in range(count)]
+    buffer = io.BytesIO()
+    try:
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            results = module(example)
-            count = len(results) if isinstance(results, (tuple, list)) else 1
-            names = list(OUTPUT_NAMES) if count == len(OUTPUT_NAMES) else [f"output_{i}" for i in range(count)]
-            buffer = io.BytesIO()
             torch.onnx.export(
                 module,
                 (example,),
@@ -43,11 +51,8 @@ def torchscript_to_onnx(path: Path, image: TensorSpec) -> Any:
                 output_names=names,
                 dynamo=False,
             )
-    except Exception as error:
-        # A traced graph that does not take this shape fails with whatever its operators raise.
-        raise CompileError(
-            f"frontend.checkpoint: {path} cannot be converted at frontend.shape {list(image.shape)}: {reason_of(error)}"
-        ) from error
+    except Exception as error:  # The exporter has many types of its own.
+        raise CompileError(f"frontend.checkpoint: {path} cannot be converted to ONNX: {reason_of(error)}") from error
     model = onnx.load_from_string(buffer.getvalue())
     simplified, checked = require("onnxsim", "export", "Converting TorchScript").simplify(model)
     return simplified if checked else model

@@ -1,0 +1,187 @@
+"""Values and nodes. Nodes are in the order in which they can run; passes change them in place."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from facedeploy.compiler.kernels.blocked.direct import Window
+
+FloatArray = npt.NDArray[np.float32]
+
+
+@dataclass(eq=False)
+class Value:
+    """A tensor; `shape` is (N, C, H, W) for what convolutions read and write."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str = "float32"
+
+
+@dataclass(frozen=True)
+class Part:
+    """The channels [first, first + channels) of a value."""
+
+    value: Value
+    first: int
+    channels: int
+
+
+def whole(value: Value) -> Part:
+    """All channels of a value."""
+    return Part(value, 0, value.shape[1])
+
+
+@dataclass(eq=False)
+class Node:
+    """Something that computes values."""
+
+    outputs: list[Value]
+
+    @property
+    def inputs(self) -> list[Value]:
+        """Values read, one entry a reading."""
+        raise NotImplementedError
+
+
+@dataclass(eq=False)
+class Operator(Node):
+    """Any Relax call, on planar tensors: `operands` in the call's order, `arguments` by Relax variable."""
+
+    call: Any
+    operands: list[Value]
+    arguments: dict[Any, Value]
+
+    @property
+    def name(self) -> str:
+        """Relax's name, such as `relax.nn.relu`; empty for what is no operator."""
+        return str(getattr(getattr(self.call, "op", None), "name", ""))
+
+    @property
+    def inputs(self) -> list[Value]:
+        """Values read, in the call's order."""
+        return self.operands
+
+
+@dataclass(eq=False)
+class Convolution(Node):
+    """max(x, slope x) of a convolution plus bias; then + residual, and max(x, slope_after x).
+
+    `sources` are concatenated along channels. Weights OIHW (depthwise: (C, 1, KH, KW)); slopes (O,), 1 for none.
+    """
+
+    sources: list[Part]
+    weights: FloatArray
+    bias: FloatArray
+    window: Window
+    depthwise: bool = False
+    slopes: FloatArray = field(default_factory=lambda: np.ones(0, np.float32))
+    residual: Value | None = None
+    upsample: int = 1
+    slope_after: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not len(self.slopes):
+            self.slopes = np.ones(len(self.bias), np.float32)
+
+    @property
+    def output(self) -> Value:
+        """The one output."""
+        return self.outputs[0]
+
+    @property
+    def inputs(self) -> list[Value]:
+        """Sources and residual."""
+        return [part.value for part in self.sources] + ([self.residual] if self.residual else [])
+
+    @property
+    def plain(self) -> bool:
+        """Nothing follows the bias yet."""
+        return self.residual is None and self.slope_after == 1.0 and bool((self.slopes == 1.0).all())
+
+    @property
+    def pointwise(self) -> bool:
+        """1x1, stride 1, no padding, dense."""
+        return not self.depthwise and self.window == Window((1, 1))
+
+
+@dataclass(eq=False)
+class Separable(Node):
+    """A depthwise convolution whose only reader is a pointwise one."""
+
+    depthwise: Convolution
+    pointwise: Convolution
+
+    @property
+    def inputs(self) -> list[Value]:
+        """Source, and the residual of the pointwise part."""
+        residual = self.pointwise.residual
+        return self.depthwise.inputs + ([residual] if residual else [])
+
+
+@dataclass(eq=False)
+class Heads(Node):
+    """Pointwise convolutions of each level, written into outputs (N, rows, width).
+
+    `levels[i]` are the sources of level i, with weights (O, I, 1, 1) and bias of all outputs one after the other;
+    `channels`, `sigmoids`: of each output.
+    """
+
+    levels: list[tuple[list[Part], FloatArray, FloatArray]]
+    channels: list[int]
+    sigmoids: list[bool]
+
+    @property
+    def inputs(self) -> list[Value]:
+        """Sources of every level."""
+        return [part.value for parts, _, _ in self.levels for part in parts]
+
+
+@dataclass(eq=False)
+class Graph:
+    """One function: `inputs`, `nodes` in order, `outputs`."""
+
+    inputs: list[Value]
+    nodes: list[Node]
+    outputs: list[Value]
+
+    def readers(self, value: Value) -> list[Node]:
+        """Nodes that read a value, once a reading."""
+        return [node for node in self.nodes for read in node.inputs if read is value]
+
+    def producer(self, value: Value) -> Node | None:
+        """The node that makes a value; None for an input."""
+        return next((node for node in self.nodes if value in node.outputs), None)
+
+    def only_reader(self, value: Value) -> Node | None:
+        """The one node that reads a value, once, if it is no output of the graph."""
+        readers = self.readers(value)
+        return readers[0] if len(readers) == 1 and value not in self.outputs else None
+
+    def can_read_parts(self, value: Value) -> bool:
+        """Whether every reader reads all of a value, and could read a part of another or several in its place."""
+        return value not in self.outputs and all(
+            isinstance(reader, Heads)
+            or (isinstance(reader, Convolution) and not reader.depthwise and reader.residual is not value)
+            for reader in self.readers(value)
+        )
+
+    def replace_source(self, value: Value, parts: list[Part]) -> None:
+        """Let every convolution and head that reads `value` read `parts` instead, which hold the same channels."""
+        for node in self.readers(value):
+            lists = [node.sources] if isinstance(node, Convolution) else []
+            lists += [sources for sources, _, _ in node.levels] if isinstance(node, Heads) else []
+            for sources in lists:
+                sources[:] = [new for part in sources for new in (parts if part.value is value else [part])]
+
+    def remove_dead(self) -> None:
+        """Drop nodes whose outputs nobody reads."""
+        needed = set(map(id, self.outputs))
+        kept = []
+        for node in reversed(self.nodes):
+            if any(id(value) in needed for value in node.outputs):
+                needed.update(map(id, node.inputs))
+                kept.append(node)
+        self.nodes = kept[::-1]

@@ -1,0 +1,285 @@
+"""Graph -> Relax `main`: layouts are chosen, kernels built, and conversions put where planar meets blocked."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import tvm
+from tvm import relax
+
+from facedeploy.compiler.graph.nodes import Convolution, Graph, Heads, Node, Operator, Part, Separable, Value
+from facedeploy.compiler.kernels.blocked import winograd
+from facedeploy.compiler.kernels.blocked.conversion import blocked_to_planar, planar_to_blocked
+from facedeploy.compiler.kernels.blocked.depthwise import depthwise_convolution, separable_convolution
+from facedeploy.compiler.kernels.blocked.direct import Source, Window, direct_convolution
+from facedeploy.compiler.kernels.blocked.emit import Epilogue
+from facedeploy.compiler.kernels.blocked.heads import Level, Output, heads_convolution
+from facedeploy.compiler.kernels.blocked.layout import (
+    LANES,
+    Blocked,
+    block_of,
+    pack_bias,
+    pack_dense,
+    pack_depthwise,
+)
+from facedeploy.compiler.kernels.blocked.planar import MAX_CHANNELS, pack_planar, planar_convolution
+from facedeploy.compiler.kernels.blocked.winograd import pack_winograd, winograd_convolution
+from facedeploy.compiler.target import Target
+
+Array = npt.NDArray[Any]
+
+
+def relax_of(graph: Graph, module: tvm.IRModule, target: Target) -> tuple[tvm.IRModule, list[str]]:
+    """`module` with a `main` that computes the graph, and a line for each kernel: its name, and why its tile is so."""
+    others = {variable: other for variable, other in module.functions.items() if variable.name_hint != "main"}
+    emitter = _Emitter(graph, target, relax.BlockBuilder(tvm.IRModule(others, module.attrs)))
+    return emitter.module(), emitter.reasons
+
+
+@dataclass
+class _Emitter:
+    graph: Graph
+    target: Target
+    builder: relax.BlockBuilder
+    reasons: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.layouts = _layouts(self.graph)
+        self.planar: dict[int, Any] = {}  # Relax variables by id of the value.
+        self.blocked: dict[int, Any] = {}
+
+    def module(self) -> tvm.IRModule:
+        inputs = [relax.Var(value.name, relax.TensorType(value.shape, value.dtype)) for value in self.graph.inputs]
+        for value, variable in zip(self.graph.inputs, inputs, strict=True):
+            self.planar[id(value)] = variable
+        with self.builder.function("main", inputs, attrs={"num_input": len(inputs)}):
+            with self.builder.dataflow():
+                for node in self.graph.nodes:
+                    self.emit(node)
+                outputs = [self.as_planar(value) for value in self.graph.outputs]
+                result = self.builder.emit_output(outputs[0] if len(outputs) == 1 else relax.Tuple(outputs))
+            self.builder.emit_func_output(result)
+        return self.builder.get()
+
+    def emit(self, node: Node) -> None:
+        match node:
+            case Operator():
+                self.emit_operator(node)
+            case Convolution():
+                self.emit_convolution(node)
+            case Separable():
+                self.emit_separable(node)
+            case Heads():
+                self.emit_heads(node)
+
+    def emit_operator(self, node: Operator) -> None:
+        replaced = {variable: self.as_planar(value) for variable, value in node.arguments.items()}
+
+        def rebuild(expression: Any) -> Any:
+            if isinstance(expression, relax.Var):
+                return replaced.get(expression, expression)
+            if isinstance(expression, relax.Tuple):
+                return relax.Tuple([rebuild(part) for part in expression.fields])
+            return expression
+
+        call = node.call
+        arguments = [rebuild(argument) for argument in call.args]
+        self.planar[id(node.outputs[0])] = self.builder.emit(relax.Call(call.op, arguments, call.attrs, call.ty_args))
+
+    def emit_convolution(self, node: Convolution) -> None:
+        output = self.layouts[id(node.output)]
+        size = f"{node.weights.shape[1]}x{output.height}x{output.width}_{output.channels}"
+        kernel_size = f"{node.window.kernel[0]}x{node.window.kernel[1]}"
+        bias = pack_bias(node.bias, output.block)
+        if _reads_planar(self.graph, node):
+            function, tile = planar_convolution(
+                f"planar{kernel_size}_{size}",
+                node.sources[0].value.shape,  # type: ignore[arg-type]
+                output,
+                node.window,
+                float(node.slopes[0]),
+                self.target,
+            )
+            arguments = [self.as_planar(node.sources[0].value), _constant(pack_planar(node.weights, output.block))]
+            arguments.append(_constant(bias))
+        elif node.depthwise:
+            source = self.layouts[id(node.sources[0].value)]
+            function, tile = depthwise_convolution(
+                f"depthwise{kernel_size}_{size}", source, output, node.window, float(node.slopes[0]), self.target
+            )
+            weights = pack_depthwise(node.weights, source.block)
+            arguments = [self.as_blocked(node.sources[0].value), _constant(weights), _constant(bias)]
+        else:
+            sources = self.sources(node.sources)
+            channels = _channels(sources)
+            inner = sources[0].layout.block
+            epilogue = self.epilogue(node, output)
+            if _takes_winograd(node.window, output):
+                function, tile = winograd_convolution(f"winograd3x3_{size}", sources, output, epilogue, self.target)
+                packed = pack_winograd(node.weights, channels, inner, output.block)
+            else:
+                function, tile = direct_convolution(
+                    f"direct{kernel_size}_{size}", sources, output, node.window, epilogue, self.target
+                )
+                packed = pack_dense(node.weights, channels, inner, output.block)
+            arguments = [self.as_blocked(part.value) for part in node.sources]
+            arguments += [_constant(packed), _constant(bias), *self.residual(node)]
+        self.call(function, arguments, [node.output], [output.shape], tile.reason)
+
+    def emit_separable(self, node: Separable) -> None:
+        depth, point = node.depthwise, node.pointwise
+        source, output = self.layouts[id(depth.sources[0].value)], self.layouts[id(node.outputs[0])]
+        middle = Source(Blocked(source.batch, source.channels, 1, 1, source.block), 0, source.blocks)
+        kernel_size = f"{depth.window.kernel[0]}x{depth.window.kernel[1]}"
+        function, tile = separable_convolution(
+            f"separable{kernel_size}_{source.channels}x{output.height}x{output.width}_{output.channels}",
+            source,
+            output,
+            depth.window,
+            float(depth.slopes[0]),
+            self.epilogue(point, output),
+            self.target,
+        )
+        arguments = [
+            self.as_blocked(depth.sources[0].value),
+            _constant(pack_depthwise(depth.weights, source.block)),
+            _constant(pack_bias(depth.bias, source.block)),
+            _constant(pack_dense(point.weights, _channels([middle]), source.block, output.block)),
+            _constant(pack_bias(point.bias, output.block)),
+            *self.residual(point),
+        ]
+        self.call(function, arguments, node.outputs, [output.shape], tile.reason)
+
+    def emit_heads(self, node: Heads) -> None:
+        levels, arguments = [], []
+        for parts, weights, bias in node.levels:
+            sources = self.sources(parts)
+            levels.append(Level(tuple(sources)))
+            arguments += [self.as_blocked(part.value) for part in parts]
+            arguments.append(_constant(pack_dense(weights, _channels(sources), sources[0].layout.block, LANES)))
+            arguments.append(_constant(pack_bias(bias, LANES)))
+        outputs = [
+            Output(channels, value.shape[2], sigmoid)
+            for channels, value, sigmoid in zip(node.channels, node.outputs, node.sigmoids, strict=True)
+        ]
+        function, tiles = heads_convolution("heads", levels, outputs, self.target)
+        shapes = [value.shape for value in node.outputs]
+        self.call(function, arguments, node.outputs, shapes, "; ".join(tile.reason for tile in tiles), planar=True)
+
+    def call(
+        self,
+        function: Any,
+        arguments: Sequence[Any],
+        outputs: Sequence[Value],
+        shapes: Sequence[tuple[int, ...]],
+        reason: str,
+        planar: bool = False,
+    ) -> None:
+        kernel = self.builder.add_func(function, str(function.attrs["kernel"]))
+        types = [relax.TensorType(shape, "float32") for shape in shapes]
+        result = self.builder.emit(
+            relax.call_tir(kernel, relax.Tuple(list(arguments)), types if len(types) > 1 else types[0])
+        )
+        self.reasons.append(f"{kernel.name_hint}: {reason}")
+        forms = self.planar if planar else self.blocked
+        for index, value in enumerate(outputs):
+            forms[id(value)] = self.builder.emit(relax.TupleGetItem(result, index)) if len(types) > 1 else result
+
+    def sources(self, parts: Sequence[Part]) -> list[Source]:
+        found = []
+        for part in parts:
+            layout = self.layouts[id(part.value)]
+            found.append(Source(layout, part.first // layout.block, -(-part.channels // layout.block)))
+        return found
+
+    def epilogue(self, node: Convolution, output: Blocked) -> Epilogue:
+        slopes = tuple(float(slope) for slope in node.slopes[:: output.block])
+        slope: float | tuple[float, ...] = slopes[0] if len(set(slopes)) == 1 else slopes
+        residual = self.layouts[id(node.residual)] if node.residual else None
+        return Epilogue(slope, residual, node.upsample, node.slope_after)
+
+    def residual(self, node: Convolution) -> list[Any]:
+        return [self.as_blocked(node.residual)] if node.residual else []
+
+    def as_blocked(self, value: Value) -> Any:
+        if id(value) not in self.blocked:
+            layout = self.layouts[id(value)]
+            name = f"to_blocked_{layout.channels}x{layout.height}x{layout.width}"
+            kernel = self.builder.add_func(planar_to_blocked(name, layout), name)
+            call = relax.call_tir(kernel, [self.planar[id(value)]], relax.TensorType(layout.shape, "float32"))
+            self.blocked[id(value)] = self.builder.emit(call)
+        return self.blocked[id(value)]
+
+    def as_planar(self, value: Value) -> Any:
+        if id(value) not in self.planar:
+            layout = self.layouts[id(value)]
+            name = f"to_planar_{layout.channels}x{layout.height}x{layout.width}"
+            kernel = self.builder.add_func(blocked_to_planar(name, layout), name)
+            call = relax.call_tir(kernel, [self.blocked[id(value)]], relax.TensorType(value.shape, "float32"))
+            self.planar[id(value)] = self.builder.emit(call)
+        return self.planar[id(value)]
+
+
+def _layouts(graph: Graph) -> dict[int, Blocked]:
+    """The blocked layout of every value that a convolution reads or writes, with the halo its readers need."""
+    halos: dict[int, int] = {}
+    values: dict[int, Value] = {}
+
+    def need(value: Value, halo: int) -> None:
+        values[id(value)] = value
+        halos[id(value)] = max(halo, halos.get(id(value), 0))
+
+    for node in graph.nodes:
+        for convolution in _convolutions(node):
+            for part in convolution.sources:
+                output_hw, source_hw = convolution.output.shape[2:], part.value.shape[2:]
+                need(part.value, convolution.window.halo(source_hw, output_hw))  # type: ignore[arg-type]
+            need(convolution.output, 0)
+            if convolution.residual:
+                need(convolution.residual, 0)
+        if isinstance(node, Heads):
+            for parts, _, _ in node.levels:
+                for part in parts:
+                    need(part.value, 0)
+    layouts = {}
+    for key, value in values.items():
+        batch, channels, height, width = value.shape
+        layouts[key] = Blocked(batch, channels, height, width, block_of(channels), halos[key])
+    return layouts
+
+
+def _convolutions(node: Node) -> list[Convolution]:
+    match node:
+        case Convolution():
+            return [node]
+        case Separable():
+            return [node.depthwise, node.pointwise]
+    return []
+
+
+def _reads_planar(graph: Graph, node: Convolution) -> bool:
+    """Whether a convolution reads the tensor as it is: few channels, made by no convolution."""
+    if node.depthwise or node.residual is not None or len(node.sources) != 1 or len(set(node.slopes.tolist())) != 1:
+        return False
+    producer = graph.producer(node.sources[0].value)
+    return node.weights.shape[1] <= MAX_CHANNELS and (producer is None or isinstance(producer, Operator))
+
+
+def _takes_winograd(window: Window, output: Blocked) -> bool:
+    return window == Window((3, 3), padding=(1, 1)) and winograd.takes(output) and output.channels >= LANES
+
+
+def _channels(sources: Sequence[Source]) -> list[list[int]]:
+    """For each input block, the channels of the weights that it holds."""
+    blocks, start = [], 0
+    for source in sources:
+        for count in source.channels:
+            blocks.append(list(range(start, start + count)))
+            start += count
+    return blocks
+
+
+def _constant(array: Array) -> Any:
+    return relax.const(np.ascontiguousarray(array, np.float32))

@@ -1,0 +1,145 @@
+"""Dense convolution, direct: any kernel, stride, dilation and padding; several sources instead of a concatenation."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tvm.tirx.script.builder import ir as T
+
+from facedeploy.compiler.kernels.blocked.emit import (
+    Epilogue,
+    accumulators,
+    add_products,
+    argument,
+    complete,
+    for_blocks,
+    for_tiles,
+    kernel,
+    load,
+    store,
+    zero_halo,
+)
+from facedeploy.compiler.kernels.blocked.layout import Blocked
+from facedeploy.compiler.kernels.blocked.tiling import Tile, choose_tile
+from facedeploy.compiler.target import Target
+
+
+@dataclass(frozen=True)
+class Source:
+    """The blocks [first, first + blocks) of a tensor, as channels of a convolution's input."""
+
+    layout: Blocked
+    first: int
+    blocks: int
+
+    @property
+    def channels(self) -> list[int]:
+        """How many channels each block has: all but a tensor's last block are full."""
+        ends = (min(self.layout.channels, (block + 1) * self.layout.block) for block in self._range)
+        return [end - block * self.layout.block for end, block in zip(ends, self._range, strict=True)]
+
+    @property
+    def _range(self) -> range:
+        return range(self.first, self.first + self.blocks)
+
+
+@dataclass(frozen=True)
+class Window:
+    """How a kernel walks over its input: sizes, strides, dilations (height, width), px; padding before, (top, left)."""
+
+    kernel: tuple[int, int]
+    stride: tuple[int, int] = (1, 1)
+    padding: tuple[int, int] = (0, 0)
+    dilation: tuple[int, int] = (1, 1)
+
+    def halo(self, source_hw: tuple[int, int], output_hw: tuple[int, int]) -> int:
+        """The halo a source needs, px, so that every read is inside of its buffer."""
+        needs = [0, *self.padding]
+        for axis in range(2):
+            last = (output_hw[axis] - 1) * self.stride[axis] + (self.kernel[axis] - 1) * self.dilation[axis]
+            needs.append(last - self.padding[axis] - (source_hw[axis] - 1))
+        return max(needs)
+
+
+def direct_convolution(
+    name: str, sources: Sequence[Source], output: Blocked, window: Window, epilogue: Epilogue, target: Target
+) -> tuple[Any, Tile]:
+    """`name(sources..., weights, bias, [residual], output)`; weights as `pack_dense` makes them, bias (blocks, block).
+
+    All sources have the same size, block and halo of at least `window.halo`. Returns the PrimFunc and its tile.
+    """
+    lanes, inner = output.block, sources[0].layout.block
+    source_blocks = sum(source.blocks for source in sources)
+    row_bytes = sources[0].layout.shape[3] * source_blocks * inner * 4 * window.stride[0]
+    tile = choose_tile(
+        target, width=output.width, blocks=output.blocks, lanes=lanes, height=output.height, row_bytes=row_bytes
+    )
+    rows_outer = -(-output.height // tile.rows)
+    kernel_h, kernel_w = window.kernel
+    with kernel(name) as builder:
+        inputs = [argument(f"source_{index}", source.layout.shape) for index, source in enumerate(sources)]
+        weights = argument("weights", (output.blocks, source_blocks, kernel_h, kernel_w, inner, lanes))
+        bias = argument("bias", (output.blocks, lanes))
+        residual = argument("residual", epilogue.residual.shape) if epilogue.residual else None
+        out = argument("out", output.shape)
+        zero_halo(out, output)
+
+        def sum_tile(n: Any, y: Any, x: Any, pixels: int, block: Any, blocks: int) -> None:
+            sums = accumulators(blocks, pixels, lanes, lambda index: load(bias, [block + index, 0], lanes))
+            before = 0
+            for source, data in zip(sources, inputs, strict=True):
+                _add_source(sums, pixels, source, data, weights, window, (n, y, x, block, before), lanes)
+                before += source.blocks
+            for index, total in enumerate(sums):
+                slope = epilogue.slope_of(block + index if isinstance(block, int) else 0)
+                for pixel in range(pixels):
+                    place = (n, block + index, y, x + pixel)
+                    value = complete(load(total, [pixel, 0], lanes), epilogue, slope, residual, place, lanes)
+                    store(out, value, [n, block + index, y + output.halo, x + pixel + output.halo, 0], lanes)
+
+        with T.parallel(0, output.batch * rows_outer) as part:
+            n, first_row = part // rows_outer, (part % rows_outer) * tile.rows
+
+            def rows_of(block: Any, blocks: int) -> None:
+                extent = tile.rows if output.height % tile.rows == 0 else T.min(tile.rows, output.height - first_row)
+                with T.serial(0, extent) as row:
+                    for_tiles(
+                        output.width,
+                        tile.pixels,
+                        lambda x, pixels: sum_tile(n, first_row + row, x, pixels, block, blocks),
+                    )
+
+            for_blocks(output.blocks, tile.blocks, epilogue, rows_of)
+    return builder.get(), tile
+
+
+def _add_source(
+    sums: Sequence[Any],
+    pixels: int,
+    source: Source,
+    data: Any,
+    weights: Any,
+    window: Window,
+    place: tuple[Any, Any, Any, Any, int],
+    lanes: int,
+) -> None:
+    """The products of one source. `place`: image, row, column, output block, and its first block of the weights."""
+    n, y, x, block, before = place
+    (stride_h, stride_w), (dilation_h, dilation_w) = window.stride, window.dilation
+    top, left = source.layout.halo - window.padding[0], source.layout.halo - window.padding[1]
+    with T.serial(0, window.kernel[0]) as i, T.serial(0, window.kernel[1]) as j:
+        row = y * stride_h + i * dilation_h + top
+
+        def value(pixel: int, c: Any, channel: Any) -> Any:
+            column = (x + pixel) * stride_w + j * dilation_w + left
+            return data[n, c + source.first, row, column, channel]
+
+        add_products(
+            sums,
+            pixels,
+            blocks_in=source.blocks,
+            inner=source.layout.block,
+            lanes=lanes,
+            weight=lambda index, c, channel: load(weights, [block + index, c + before, i, j, channel, 0], lanes),
+            value=value,
+        )

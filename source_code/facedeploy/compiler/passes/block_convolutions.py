@@ -1,0 +1,37 @@
+"""Convolutions move to blocked kernels: the graph passes, in their order, between Relax and Relax."""
+
+from collections.abc import Callable
+
+import tvm
+
+from facedeploy.compiler.graph.from_relax import graph_of
+from facedeploy.compiler.graph.nodes import Convolution, Graph
+from facedeploy.compiler.graph.to_relax import relax_of
+from facedeploy.compiler.passes.fuse_epilogue import fuse_epilogue
+from facedeploy.compiler.passes.fuse_heads import fuse_heads
+from facedeploy.compiler.passes.fuse_separable import fuse_separable
+from facedeploy.compiler.passes.merge_parallel import merge_parallel
+from facedeploy.compiler.passes.remove_concatenation import remove_concatenation
+from facedeploy.compiler.target import Target
+
+GRAPH_PASSES: tuple[Callable[[Graph], None], ...] = (
+    fuse_epilogue,
+    remove_concatenation,
+    fuse_heads,
+    merge_parallel,
+    fuse_separable,
+)
+
+
+def block_convolutions(module: tvm.IRModule, target: Target) -> tvm.IRModule:
+    """Requires: constants are folded, operators are not yet legalized. Ensures: `main` computes the same.
+
+    A `main` that is no plain chain of static tensors stays as it is, and so does one without convolutions.
+    """
+    graph = graph_of(module["main"])
+    if graph is None or not any(isinstance(node, Convolution) for node in graph.nodes):
+        return module
+    for graph_pass in GRAPH_PASSES:
+        graph_pass(graph)
+    blocked, _ = relax_of(graph, module, target)
+    return blocked

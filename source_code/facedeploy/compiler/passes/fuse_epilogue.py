@@ -1,0 +1,112 @@
+"""Bias, activation and residual addition behind a convolution become part of it."""
+
+import numpy as np
+from tvm.ir import GenericConst
+
+from facedeploy.compiler.graph.nodes import Convolution, Graph, Node, Operator, Value
+
+ADD, RELU, LEAKY, RESIZE = "relax.add", "relax.nn.relu", "relax.nn.leakyrelu", "relax.image.resize2d"
+
+
+def fuse_epilogue(graph: Graph) -> None:
+    """Requires: convolutions are nodes. Ensures: no node that one of them could do follows it as its only reader.
+
+    An addition joins the later of the two convolutions it adds, since the other one's result exists by then; a nearest
+    enlargement by a whole factor joins the addition that reads it.
+    """
+    changed = True
+    while changed:
+        changed = any(
+            _fuse_bias(graph, node) or _fuse_activation(graph, node) or _fuse_residual(graph, node)
+            for node in list(graph.nodes)
+            if isinstance(node, Convolution)
+        )
+
+
+def _reader(graph: Graph, node: Convolution, *names: str) -> Operator | None:
+    reader = graph.only_reader(node.output)
+    return reader if isinstance(reader, Operator) and reader.name in names else None
+
+
+def _take_over(graph: Graph, node: Convolution, reader: Node) -> None:
+    """The convolution yields what its reader did, and runs in its place."""
+    node.outputs = reader.outputs
+    graph.nodes.remove(node)
+    graph.nodes[graph.nodes.index(reader)] = node
+
+
+def _fuse_bias(graph: Graph, node: Convolution) -> bool:
+    reader = _reader(graph, node, ADD)
+    if reader is None or not node.plain:
+        return False
+    constants = [argument for argument in reader.call.args if isinstance(argument, GenericConst)]
+    if len(constants) != 1:
+        return False
+    constant = constants[0].value.numpy()
+    channels = len(node.bias)
+    if constant.dtype != np.float32 or constant.shape not in ((channels, 1, 1), (1, channels, 1, 1), (), (1,)):
+        return False
+    node.bias = node.bias + (constant.reshape(-1) if constant.size > 1 else np.float32(constant.reshape(-1)[0]))
+    _take_over(graph, node, reader)
+    return True
+
+
+def _fuse_activation(graph: Graph, node: Convolution) -> bool:
+    reader = _reader(graph, node, RELU, LEAKY)
+    if reader is None:
+        return False
+    slope = float(reader.call.attrs.alpha) if reader.name == LEAKY else 0.0
+    if not 0.0 <= slope <= 1.0:
+        return False
+    if node.residual is not None:
+        if node.slope_after != 1.0:
+            return False
+        node.slope_after = slope
+    elif (node.slopes == 1.0).all():
+        node.slopes = np.full(len(node.bias), slope, np.float32)
+    else:
+        return False
+    _take_over(graph, node, reader)
+    return True
+
+
+def _fuse_residual(graph: Graph, node: Convolution) -> bool:
+    reader = _reader(graph, node, ADD)
+    if reader is None or node.residual is not None or node.depthwise or len(reader.inputs) != 2:
+        return False
+    other = next(value for value in reader.inputs if value is not node.output)
+    factor = 1
+    enlarged = _enlarged(graph, other)
+    if enlarged is not None:
+        other, factor = enlarged
+    shape = (
+        (*other.shape[:2], other.shape[2] * factor, other.shape[3] * factor) if len(other.shape) == 4 else other.shape
+    )
+    if shape != node.output.shape:
+        return False
+    producer = graph.producer(other)
+    if producer is not None and graph.nodes.index(producer) > graph.nodes.index(reader):
+        return False
+    # Of two convolutions that are added, the later one takes the addition.
+    if isinstance(producer, Convolution) and factor == 1 and graph.only_reader(other) is reader:
+        later = max(producer, node, key=graph.nodes.index)
+        if later is not node:
+            return False
+    node.residual, node.upsample = other, factor
+    _take_over(graph, node, reader)
+    return True
+
+
+def _enlarged(graph: Graph, value: Value) -> tuple[Value, int] | None:
+    """What a value is a nearest enlargement of, and the factor, if it is one that nobody else reads."""
+    producer = graph.producer(value)
+    if not isinstance(producer, Operator) or producer.name != RESIZE or graph.only_reader(value) is None:
+        return None
+    attributes = producer.call.attrs
+    source = producer.inputs[0]
+    factor = value.shape[2] // source.shape[2]
+    exact = value.shape[2:] == (source.shape[2] * factor, source.shape[3] * factor)
+    nearest = attributes.method == "nearest_neighbor" and attributes.layout == "NCHW"
+    # Asymmetric coordinates rounded down: pixel i is i // factor of the source, which is what the kernels do.
+    plain = attributes.coordinate_transformation_mode == "asymmetric" and attributes.rounding_method in ("floor", "")
+    return (source, factor) if exact and nearest and plain else None

@@ -1,0 +1,251 @@
+"""Each graph pass, before and after, on graphs imported from small ONNX models."""
+
+from collections.abc import Callable
+
+import numpy as np
+import onnx
+import pytest
+import tvm
+from onnx import helper
+from tvm.relax import transform
+from tvm.relax.frontend.onnx import from_onnx
+
+from facedeploy.compiler.graph.from_relax import graph_of
+from facedeploy.compiler.graph.nodes import Convolution, Graph, Heads, Operator, Part, Separable
+from facedeploy.compiler.passes.fold_reshapes import fold_reshapes
+from facedeploy.compiler.passes.fuse_epilogue import fuse_epilogue
+from facedeploy.compiler.passes.fuse_heads import fuse_heads
+from facedeploy.compiler.passes.fuse_separable import fuse_separable
+from facedeploy.compiler.passes.merge_parallel import merge_parallel
+from facedeploy.compiler.passes.remove_concatenation import remove_concatenation
+
+MakeModel = Callable[..., onnx.ModelProto]
+Import = Callable[..., Graph]
+
+
+class Net:
+    """Nodes and weights of a small ONNX model, node by node; every method returns the name of what it makes."""
+
+    def __init__(self) -> None:
+        self.nodes: list[onnx.NodeProto] = []
+        self.weights: dict[str, np.ndarray] = {}
+
+    def add(self, kind: str, *inputs: str, **attributes: object) -> str:
+        name = f"{kind.lower()}_{len(self.nodes)}"
+        self.nodes.append(helper.make_node(kind, list(inputs), [name], **attributes))
+        return name
+
+    def constant(self, array: np.ndarray) -> str:
+        name = f"constant_{len(self.weights)}"
+        self.weights[name] = array
+        return name
+
+    def conv(
+        self, source: str, inputs: int, outputs: int, kernel: int = 3, group: int = 1, **attributes: object
+    ) -> str:
+        rng = np.random.default_rng(len(self.nodes))
+        weights = self.constant(rng.normal(0, 0.3, (outputs, inputs // group, kernel, kernel)).astype(np.float32))
+        bias = self.constant(rng.normal(0, 1, outputs).astype(np.float32))
+        pads = [kernel // 2] * 4
+        return self.add("Conv", source, weights, bias, group=group, pads=pads, **attributes)
+
+
+@pytest.fixture
+def imported(make_graph: MakeModel) -> Import:
+    def build(net: Net, outputs: list[str], shape: tuple[int, ...] = (1, 16, 8, 8)) -> Graph:
+        model = make_graph(net.nodes, outputs, net.weights, shape)
+        module = from_onnx(model, shape_dict={"input": list(shape)}, keep_params_in_input=False)
+        for apply in (fold_reshapes, transform.CanonicalizeBindings(), transform.FoldConstant()):
+            module = apply(module)
+        graph = graph_of(module["main"])
+        assert graph is not None
+        return graph
+
+    return build
+
+
+def kinds(graph: Graph) -> list[str]:
+    return [node.name if isinstance(node, Operator) else type(node).__name__ for node in graph.nodes]
+
+
+def test_import_knows_dense_and_depthwise_and_leaves_other_groups(imported: Import) -> None:
+    net = Net()
+    net.conv(net.conv(net.conv("input", 16, 16), 16, 16, group=16), 16, 16, group=4)
+    graph = imported(net, [net.nodes[-1].output[0]])
+    convolutions = [node for node in graph.nodes if isinstance(node, Convolution)]
+    assert [node.depthwise for node in convolutions] == [False, True]
+    assert "relax.nn.conv2d" in kinds(graph)
+
+
+def test_import_gives_up_on_a_function_without_one_dataflow_block() -> None:
+    x = tvm.relax.Var("x", tvm.relax.TensorType((1, 4), "float32"))
+    builder = tvm.relax.BlockBuilder()
+    with builder.function("main", [x]):
+        builder.emit_func_output(builder.emit(tvm.relax.op.add(x, x)))
+    assert graph_of(builder.get()["main"]) is None
+
+
+@pytest.mark.parametrize(("kind", "slope"), [("Relu", 0.0), ("LeakyRelu", 0.1)])
+def test_bias_and_activation_join_the_convolution(imported: Import, kind: str, slope: float) -> None:
+    net = Net()
+    attributes = {"alpha": slope} if kind == "LeakyRelu" else {}
+    output = net.add(kind, net.conv("input", 16, 20), **attributes)
+    graph = imported(net, [output])
+    assert kinds(graph)[1:] == ["relax.add", "relax.nn.relu" if kind == "Relu" else "relax.nn.leakyrelu"]
+    fuse_epilogue(graph)
+    assert kinds(graph) == ["Convolution"]
+    (node,) = graph.nodes
+    assert isinstance(node, Convolution)
+    assert np.array_equal(node.bias, net.weights["constant_1"])
+    assert np.allclose(node.slopes, slope)
+    assert node.outputs == graph.outputs
+
+
+def test_activation_stays_when_something_else_reads_the_sum(imported: Import) -> None:
+    net = Net()
+    before = net.conv("input", 16, 16)
+    graph = imported(net, [net.add("Relu", before), before])
+    fuse_epilogue(graph)
+    assert kinds(graph) == ["Convolution", "relax.nn.relu"]
+
+
+def test_leaky_relu_steeper_than_one_stays(imported: Import) -> None:
+    net = Net()
+    graph = imported(net, [net.add("LeakyRelu", net.conv("input", 16, 16), alpha=1.5)])
+    fuse_epilogue(graph)
+    assert kinds(graph) == ["Convolution", "relax.nn.leakyrelu"]
+
+
+def test_residual_joins_the_later_convolution_with_the_activation_behind_it(imported: Import) -> None:
+    net = Net()
+    first = net.conv("input", 16, 16)
+    second = net.conv(net.add("Relu", net.conv("input", 16, 16)), 16, 16)
+    graph = imported(net, [net.add("Relu", net.add("Add", first, second))])
+    fuse_epilogue(graph)
+    assert kinds(graph) == ["Convolution"] * 3
+    last = graph.nodes[-1]
+    assert isinstance(last, Convolution)
+    assert last.residual is graph.nodes[0].outputs[0] or last.residual is graph.nodes[1].outputs[0]
+    assert last.slope_after == 0.0
+    assert (last.slopes == 1.0).all()
+
+
+def test_nearest_enlargement_joins_the_addition_that_reads_it(imported: Import) -> None:
+    net = Net()
+    small = net.add("Relu", net.conv("input", 16, 16, strides=[2, 2]))
+    scales = net.constant(np.array([1, 1, 2, 2], np.float32))
+    options = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+    large = net.add("Resize", small, "", scales, **options)
+    graph = imported(net, [net.add("Add", net.add("Relu", net.conv("input", 16, 16)), large)])
+    fuse_epilogue(graph)
+    graph.remove_dead()
+    assert kinds(graph) == ["Convolution", "Convolution"]
+    last = graph.nodes[-1]
+    assert isinstance(last, Convolution)
+    assert last.residual is graph.nodes[0].outputs[0]
+    assert (last.upsample, last.slope_after) == (2, 1.0)
+    assert (last.slopes == 0.0).all()
+
+
+def test_depthwise_and_pointwise_become_one_only_for_a_single_reader(imported: Import) -> None:
+    net = Net()
+    depth = net.add("Relu", net.conv("input", 16, 16, group=16))
+    point = net.conv(depth, 16, 32, kernel=1)
+    graph = imported(net, [point])
+    fuse_epilogue(graph)
+    fuse_separable(graph)
+    assert kinds(graph) == ["Separable"]
+    (node,) = graph.nodes
+    assert isinstance(node, Separable)
+    assert (node.depthwise.slopes == 0.0).all()
+
+    graph = imported(net, [point, depth])
+    fuse_epilogue(graph)
+    fuse_separable(graph)
+    assert kinds(graph) == ["Convolution", "Convolution"]
+
+
+def test_concatenation_goes_and_relu_moves_in_front(imported: Import) -> None:
+    net = Net()
+    parts = [net.conv("input", 16, 32), net.add("LeakyRelu", net.conv("input", 16, 16), alpha=0.1)]
+    graph = imported(net, [net.conv(net.add("Relu", net.add("Concat", *parts, axis=1)), 48, 16)])
+    fuse_epilogue(graph)
+    assert kinds(graph) == ["Convolution", "Convolution", "relax.concat", "relax.nn.relu", "Convolution"]
+    remove_concatenation(graph)
+    assert kinds(graph) == ["Convolution"] * 3
+    first, second, last = (node for node in graph.nodes if isinstance(node, Convolution))
+    assert [part.value for part in last.sources] == [first.output, second.output]
+    assert (first.slopes == 0.0).all()
+    assert (second.slopes == 0.0).all()
+
+
+def test_concatenation_of_part_blocks_stays(imported: Import) -> None:
+    net = Net()
+    graph = imported(
+        net, [net.conv(net.add("Concat", net.conv("input", 16, 20), net.conv("input", 16, 16), axis=1), 36, 16)]
+    )
+    fuse_epilogue(graph)
+    remove_concatenation(graph)
+    assert kinds(graph) == ["Convolution", "Convolution", "relax.concat", "Convolution"]
+
+
+def test_parallel_convolutions_merge_and_are_read_in_parts(imported: Import) -> None:
+    net = Net()
+    first, second = net.conv("input", 16, 32), net.add("Relu", net.conv("input", 16, 16))
+    graph = imported(net, [net.conv(first, 32, 16), net.conv(second, 16, 16)])
+    fuse_epilogue(graph)
+    merge_parallel(graph)
+    assert kinds(graph) == ["Convolution"] * 3
+    merged, left, right = (node for node in graph.nodes if isinstance(node, Convolution))
+    assert merged.weights.shape == (48, 16, 3, 3)
+    assert merged.slopes.tolist() == [1.0] * 32 + [0.0] * 16
+    assert left.sources == [Part(merged.output, 0, 32)]
+    assert right.sources == [Part(merged.output, 32, 16)]
+
+
+def test_convolutions_with_other_windows_or_outputs_do_not_merge(imported: Import) -> None:
+    net = Net()
+    first, second = net.conv("input", 16, 16), net.conv("input", 16, 16, kernel=1)
+    graph = imported(net, [net.conv(first, 16, 16), net.conv(second, 16, 16), first])
+    fuse_epilogue(graph)
+    merge_parallel(graph)
+    assert len(graph.nodes) == 4
+
+
+def heads(net: Net, levels: list[str], width: int, softmax: bool = False) -> str:
+    shape = net.constant(np.array([1, -1, width]))
+    rows = [
+        net.add("Reshape", net.add("Transpose", net.conv(level, 16, 2 * width, kernel=1), perm=[0, 2, 3, 1]), shape)
+        for level in levels
+    ]
+    joined = net.add("Concat", *rows, axis=1)
+    return net.add("Softmax", joined, axis=-1) if softmax else joined
+
+
+def test_heads_become_one_node_with_softmax_as_differences(imported: Import) -> None:
+    net = Net()
+    levels = [net.add("Relu", net.conv("input", 16, 16, strides=[stride] * 2)) for stride in (1, 2)]
+    graph = imported(net, [heads(net, levels, 4), heads(net, levels, 2, softmax=True), heads(net, levels, 10)])
+    fuse_epilogue(graph)
+    fuse_heads(graph)
+    assert kinds(graph) == ["Convolution", "Convolution", "Heads"]
+    node = graph.nodes[-1]
+    assert isinstance(node, Heads)
+    assert node.outputs == graph.outputs
+    assert (node.channels, node.sigmoids) == ([8, 4, 20], [False, True, False])
+    for _, weights, bias in node.levels:
+        assert weights.shape == (32, 16, 1, 1)
+        assert np.allclose(weights[8], -weights[9])
+        assert np.allclose(bias[10], -bias[11])
+
+
+def test_output_whose_levels_differ_keeps_its_operators(imported: Import) -> None:
+    net = Net()
+    levels = [net.add("Relu", net.conv("input", 16, 16, strides=[stride] * 2)) for stride in (1, 2)]
+    graph = imported(net, [heads(net, levels, 4), heads(net, levels[::-1], 10)])
+    fuse_epilogue(graph)
+    fuse_heads(graph)
+    assert kinds(graph).count("Heads") == 1
+    assert "relax.concat" in kinds(graph)
+    node = next(node for node in graph.nodes if isinstance(node, Heads))
+    assert node.outputs == graph.outputs[:1]
