@@ -3,6 +3,7 @@ import resource
 import subprocess
 import sys
 from contextlib import contextmanager
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -106,10 +107,7 @@ def start(tmp_path):
 
 
 @pytest.fixture
-def console():
-    """The words that start a console script, installed or not."""
-
-    def words(name):
-        return [sys.executable, "-m", f"facedeploy.cli.{name}"]
-
-    return words
+def vamp_script():
+    """The words that start `vamp`: the console script, where the package is installed."""
+    script = Path(sys.executable).with_name("vamp")
+    return [script] if script.is_file() else [sys.executable, "-m", "facedeploy.cli.vamp"]

@@ -114,10 +114,10 @@ def none_is_left(group):
     return not members(group)
 
 
-def test_vamp_starts_processes_and_leaves_none(start, console, tiny_artifact, tmp_path):
+def test_vamp_starts_processes_and_leaves_none(start, vamp_script, tiny_artifact, tmp_path):
     write_json(tmp_path / "v.json")
     options = ("--vdsp_params", "v.json", "-i", 2, "-p", 2, "-b", 1, "--iterations", 5, "--json", "f.json")
-    process = start(*console("vamp"), "-m", tiny_artifact.prefix, *options)
+    process = start(*vamp_script, "-m", tiny_artifact.prefix, *options)
     out, error = process.communicate(timeout=150)
     assert (process.returncode, error) == (0, "")
     assert out.startswith("processes 2, instances 2 each, batch 1, threads ")
@@ -127,10 +127,10 @@ def test_vamp_starts_processes_and_leaves_none(start, console, tiny_artifact, tm
     assert none_is_left(process.pid)
 
 
-def test_keyboard_interrupt_ends_vamp_and_its_processes_with_one_word(start, console, tiny_artifact, tmp_path):
+def test_keyboard_interrupt_ends_vamp_and_its_processes_with_one_word(start, vamp_script, tiny_artifact, tmp_path):
     if not Path("/proc/self/stat").exists():
         pytest.skip("this system has no /proc to tell which processes run")
-    process = start(*console("vamp"), "-m", tiny_artifact.prefix, "-p", 2, "--iterations", 100_000_000)
+    process = start(*vamp_script, "-m", tiny_artifact.prefix, "-p", 2, "--iterations", 100_000_000)
     deadline = time.monotonic() + 60
     while len(members(process.pid)) < 4 and time.monotonic() < deadline:  # It, two workers, Python's resource tracker.
         time.sleep(0.05)

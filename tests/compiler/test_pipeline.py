@@ -51,7 +51,7 @@ def test_lowered_module_calls_no_operator_and_holds_no_weight(imported: tvm.IRMo
     *_, (_, optimized) = run_phases(imported, optimize_phases(target), target)
     lifted, params = lift_constants(optimized)
     *_, (_, lowered) = run_phases(lifted, lower_phases(), target)
-    # Three strides of 8, 4 and 20 output channels, which lie in blocks of 8, 4 and twice 16; the zero biases are shared.
+    # Three strides of 8, 4 and 20 output channels, in blocks of 8, 4 and twice 16; the zero biases are shared.
     assert sum(np.prod(tensor.shape) for tensor in params) == 3 * (8 + 4 + 32) * 3 * 3 * 3 + (8 + 4 + 32)
     text = lowered["main"].script()
     assert "R.nn." not in text

@@ -34,7 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
     pairs = pair_with_images(read_datalist(arguments.vamp_datalist_path), list_images(arguments.input_image_dir))
     height, width = arguments.model_size
     writer = PredictionWriter(arguments.txt, arguments.draw_threshold if arguments.draw else None)
-    writer.check_keeps([image for _, image in pairs])
+    writer.refuse_overwriting([image for _, image in pairs])
     failures, faces = [], 0
     for entry, image in tqdm(pairs, unit="npz", disable=None):
         try:

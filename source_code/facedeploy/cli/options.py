@@ -1,4 +1,4 @@
-"""Options that several verbs share, and how the text of one becomes a value."""
+"""Options that several verbs share, and what becomes of them: values, or an opened detector."""
 
 import argparse
 import re

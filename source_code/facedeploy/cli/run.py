@@ -40,7 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     images = list_images(arguments.file_path)
     writer = PredictionWriter(arguments.save_dir, arguments.draw_threshold if arguments.draw else None)
-    writer.check_keeps(images)
+    writer.refuse_overwriting(images)
     detector = open_detector(
         arguments, arguments.model_prefix_path, arguments.vdsp_params_info, decoders=arguments.decoders
     )

@@ -43,7 +43,7 @@ class PredictionWriter:
         if self.draw_threshold is not None:
             write_image(self._picture(name), draw_detections(image, detections, self.draw_threshold))
 
-    def check_keeps(self, images: Iterable[ImageFile]) -> None:
+    def refuse_overwriting(self, images: Iterable[ImageFile]) -> None:
         """Raise ConfigError when a picture would take the place of the image that it shows."""
         if self.draw_threshold is None:
             return

@@ -18,11 +18,12 @@ def available_cores() -> int:
 
 
 def threads_of_call(asked: int | None, built_for: int | None = None, instances: int = 1) -> int:
-    """Threads that one call of one of `instances` uses: those asked for, else those of the build config, else a share.
+    """Threads that one call of one of `instances` uses: those asked for, else a default.
 
-    tvm would take half of the CPUs, on the assumption that they are hyper-threads, bind the calling thread to one, and
-    silently use fewer threads than it is told where it has made fewer. Its environment variables, if the user has set
-    them, win: TVM_NUM_THREADS is then the most there can be. Raises DeviceError when more are asked for.
+    The default is what the build config says, as far as there are so many, else a share of all. tvm would take half of
+    the CPUs, on the assumption that they are hyper-threads, bind the calling thread to one, and silently use fewer
+    threads than it is told where it has made fewer. Its environment variables, if the user has set them, win:
+    TVM_NUM_THREADS is then the most there can be. Raises DeviceError when more are asked for.
     """
     os.environ.setdefault("TVM_BIND_THREADS", "0")
     most = os.environ.setdefault(_POOL_SIZE, str(available_cores()))
