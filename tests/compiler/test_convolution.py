@@ -133,7 +133,7 @@ def check_scheduled(case: Case, target: Target) -> None:
     np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-5 * max(1, np.abs(expected).max()))
 
 
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=20)
 @given(case=cases())
 def test_scheduled_convolution_computes_the_same(target: Target, case: Case) -> None:
     check_scheduled(case, target)

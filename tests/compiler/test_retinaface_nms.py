@@ -136,7 +136,7 @@ def test_same_boxes_are_kept_when_scores_are_equal(
 ODD = st.sampled_from([np.nan, np.inf, -np.inf, 3e38, -3e38, 1e4, -1e4, 500.0, 350.0, 1e-40, -0.0, 0.0, -1.0, 2.0])
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=100)
 @given(
     SEEDS,
     st.lists(st.tuples(st.integers(0, 2), st.integers(0, BATCH * COUNT * 10), ODD), max_size=60),

@@ -44,7 +44,7 @@ def test_iou_counts_pixels_with_both_edges(boxes: np.ndarray) -> None:
     np.testing.assert_allclose(iou_with_rest(boxes[0], boxes), expected, rtol=1e-6)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=150)
 @given(BOXES, st.sampled_from([0.0, 0.1, 0.25, 0.4, 0.5, 0.9, 1.0]), st.integers(1, 40))
 def test_nms_equals_plain_loops(boxes: np.ndarray, threshold: float, limit: int) -> None:
     assert nms(boxes, threshold, limit).tolist() == nms_by_loops(boxes, threshold, limit)

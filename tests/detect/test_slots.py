@@ -69,7 +69,7 @@ def heads(seed: int, batch: int = 1) -> tuple[np.ndarray, np.ndarray, np.ndarray
     )
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(
     st.integers(0, 2**32 - 1),
     st.sampled_from([0.0, 0.3, 0.5, 0.875, 1.0]),

@@ -117,25 +117,22 @@ def test_no_more_than_depth_units_are_under_way(depth, slow):
 
 
 def test_a_unit_that_the_consumer_is_done_with_is_freed():
-    alive = 0
+    made, freed, most = [], [], 0
 
     class Pixels:
         def __init__(self):
-            nonlocal alive
-            alive += 1
+            made.append(None)
 
         def __del__(self):
-            nonlocal alive
-            alive -= 1
+            freed.append(None)
 
-    most = 0
     graph = Graph([Stage("a", [passes] * 3), Stage("b", [passes] * 3)], 1)
     for work in Stream(graph, 4).run_async(Work("", Pixels()) for _ in range(50)):
         del work
         time.sleep(0.001)
-        most = max(most, alive)
-    assert most <= 4 + 1  # The consumer's own.
-    assert alive == 0
+        most = max(most, len(made) - len(freed))
+    assert most <= 4
+    assert len(made) == len(freed) == 50
 
 
 def test_operators_of_a_stage_work_at_the_same_time():

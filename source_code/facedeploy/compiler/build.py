@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import signal
+import threading
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -132,12 +134,18 @@ def lower(
 
 def generate_code(executable: Executable, target: Target) -> tvm.relax.VMExecutable:
     """A lowered module -> optimized LLVM code and VM instructions. Machine code follows when it is linked."""
-    return tvm.compile(
-        executable.module,
-        target=target.tvm_target,
-        relax_pipeline=tvm.transform.Sequential([]),  # `lower` has done all of it.
-        tir_pipeline=KERNEL_PIPELINE,
-    )
+    interrupt = signal.getsignal(signal.SIGINT)
+    try:
+        return tvm.compile(
+            executable.module,
+            target=target.tvm_target,
+            relax_pipeline=tvm.transform.Sequential([]),  # `lower` has done all of it.
+            tir_pipeline=KERNEL_PIPELINE,
+        )
+    finally:
+        # LLVM leaves a handler of its own, past which Ctrl-C does not reach a thread that waits.
+        if interrupt is not None and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, interrupt)
 
 
 def _link(binary: tvm.relax.VMExecutable, path: Path) -> None:

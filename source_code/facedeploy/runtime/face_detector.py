@@ -130,6 +130,11 @@ def letterbox_params(model: Model) -> VdspParams:
         127.5: "DIV1275_MINUSONE",
         255.0: "DIV255_MINUSMEAN_DIVSTD",
     }
+    if normalization.scale not in kinds:
+        raise ArtifactError(
+            f"{model.artifact.prefix} divides pixels by {normalization.scale:g}, which is none of the kinds of "
+            "normalization: give a vdsp JSON (--vdsp_params_info)"
+        )
     return VdspParams(
         op_type="FUSION_OP_RGB_LETTERBOX_CVTCOLOR_NORM_TENSOR",
         geometry=Geometry(model.canvas_hw, model.canvas_hw, keep_aspect=True),

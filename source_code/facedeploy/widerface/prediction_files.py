@@ -49,10 +49,7 @@ def write_predictions(path: Path, name: str, detections: Detections) -> None:
         bad = int((~np.isfinite(table).all(axis=1)).sum())
         raise DataError(f"{name}: {bad} of {len(table)} detections are not finite numbers: {path} is not written")
     table = table[np.argsort(-detections.scores, kind="stable")]
-    try:
-        write_text(path, f"{name}\n{len(table)}\n" + LINE * len(table) % tuple(table.ravel().tolist()))
-    except OSError as error:
-        raise DataError(f"{path}: cannot be written ({error.strerror})") from error
+    write_text(path, f"{name}\n{len(table)}\n" + LINE * len(table) % tuple(table.ravel().tolist()))
 
 
 def read_predictions(path: Path) -> Predictions:
