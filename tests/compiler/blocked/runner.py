@@ -7,9 +7,11 @@ import numpy as np
 import numpy.typing as npt
 import tvm
 
-from facedeploy.compiler.kernels.blocked.direct import Source, Window
+from facedeploy.compiler.kernels.blocked.direct import Source, Window, channel_blocks
 from facedeploy.compiler.kernels.blocked.layout import Blocked, block_of
 from facedeploy.compiler.target import Target, host_features, resolve_target
+
+__all__ = ["FloatArray", "channel_blocks", "random", "run", "source_of", "targets"]
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -38,16 +40,6 @@ def source_of(shape: tuple[int, ...], window: Window, output_hw: tuple[int, int]
     halo = window.halo((height, width), output_hw) + extra_halo
     layout = Blocked(batch, channels, height, width, block_of(channels), halo)
     return Source(layout, 0, layout.blocks)
-
-
-def channel_blocks(sources: Sequence[Source]) -> list[list[int]]:
-    """For each input block, the channels in it."""
-    blocks, start = [], 0
-    for source in sources:
-        for count in source.channels:
-            blocks.append(list(range(start, start + count)))
-            start += count
-    return blocks
 
 
 def random(shape: tuple[int, ...], seed: int = 0, scale: float = 1.0) -> FloatArray:

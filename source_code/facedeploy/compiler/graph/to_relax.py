@@ -13,7 +13,7 @@ from facedeploy.compiler.graph.nodes import Convolution, Graph, Heads, Node, Ope
 from facedeploy.compiler.kernels.blocked import winograd
 from facedeploy.compiler.kernels.blocked.conversion import blocked_to_planar, planar_to_blocked
 from facedeploy.compiler.kernels.blocked.depthwise import depthwise_convolution, separable_convolution
-from facedeploy.compiler.kernels.blocked.direct import Source, Window, direct_convolution
+from facedeploy.compiler.kernels.blocked.direct import Source, Window, channel_blocks, direct_convolution
 from facedeploy.compiler.kernels.blocked.emit import Epilogue
 from facedeploy.compiler.kernels.blocked.heads import Level, Output, heads_convolution
 from facedeploy.compiler.kernels.blocked.layout import (
@@ -113,7 +113,7 @@ class _Emitter:
             arguments = [self.as_blocked(node.sources[0].value), _constant(weights), _constant(bias)]
         else:
             sources = self.sources(node.sources)
-            channels = _channels(sources)
+            channels = channel_blocks(sources)
             inner = sources[0].layout.block
             epilogue = self.epilogue(node, output)
             if _takes_winograd(node.window, output):
@@ -146,7 +146,7 @@ class _Emitter:
             self.as_blocked(depth.sources[0].value),
             _constant(pack_depthwise(depth.weights, source.block)),
             _constant(pack_bias(depth.bias, source.block)),
-            _constant(pack_dense(point.weights, _channels([middle]), source.block, output.block)),
+            _constant(pack_dense(point.weights, channel_blocks([middle]), source.block, output.block)),
             _constant(pack_bias(point.bias, output.block)),
             *self.residual(point),
         ]
@@ -158,7 +158,7 @@ class _Emitter:
             sources = self.sources(parts)
             levels.append(Level(tuple(sources)))
             arguments += [self.as_blocked(part.value) for part in parts]
-            arguments.append(_constant(pack_dense(weights, _channels(sources), sources[0].layout.block, LANES)))
+            arguments.append(_constant(pack_dense(weights, channel_blocks(sources), sources[0].layout.block, LANES)))
             arguments.append(_constant(pack_bias(bias, LANES)))
         outputs = [
             Output(channels, value.shape[2], sigmoid)
@@ -269,16 +269,6 @@ def _reads_planar(graph: Graph, node: Convolution) -> bool:
 
 def _takes_winograd(window: Window, output: Blocked) -> bool:
     return window == Window((3, 3), padding=(1, 1)) and winograd.takes(output) and output.channels >= LANES
-
-
-def _channels(sources: Sequence[Source]) -> list[list[int]]:
-    """For each input block, the channels of the weights that it holds."""
-    blocks, start = [], 0
-    for source in sources:
-        for count in source.channels:
-            blocks.append(list(range(start, start + count)))
-            start += count
-    return blocks
 
 
 def _constant(array: Array) -> Any:

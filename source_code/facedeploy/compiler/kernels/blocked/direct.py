@@ -43,6 +43,16 @@ class Source:
         return range(self.first, self.first + self.blocks)
 
 
+def channel_blocks(sources: Sequence[Source]) -> list[list[int]]:
+    """For each input block of a convolution of these sources, the channels of its weights that lie in it."""
+    blocks, start = [], 0
+    for source in sources:
+        for count in source.channels:
+            blocks.append(list(range(start, start + count)))
+            start += count
+    return blocks
+
+
 @dataclass(frozen=True)
 class Window:
     """How a kernel walks over its input: sizes, strides, dilations (height, width), px; padding before, (top, left)."""
