@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import facedeploy
-from facedeploy.core.errors import ConfigError
 from facedeploy.core.files import write_text
 
 if TYPE_CHECKING:
@@ -56,13 +55,10 @@ def run(arguments: argparse.Namespace) -> int:
 
         result = evaluate(arguments.pred, ground_truth, allow_missing=arguments.allow_missing, on_image=advance)
     print("\n".join([*protocol(result, arguments.pred, ground_truth), *block(result)]))
-    try:
-        if arguments.json:
-            write_text(arguments.json, json.dumps(numbers(result), indent=2) + "\n")
-        if arguments.plot:
-            plot_curves(result, arguments.plot)
-    except OSError as error:
-        raise ConfigError(f"{error.filename2 or error.filename}: cannot be written ({error.strerror})") from error
+    if arguments.json:
+        write_text(arguments.json, json.dumps(numbers(result), indent=2) + "\n")
+    if arguments.plot:
+        plot_curves(result, arguments.plot)
     return 0
 
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from facedeploy.core.errors import ConfigError
-from facedeploy.core.files import atomic_path
+from facedeploy.core.files import result_path
 from facedeploy.core.requirement import require
 from facedeploy.widerface.evaluate import WiderResult
 
@@ -30,5 +30,5 @@ def plot_curves(result: WiderResult, path: Path) -> None:
         axes.plot(recall, precision, label=f"{difficulty}  AP {getattr(result, difficulty):.4f}")
     axes.grid(alpha=0.3)
     axes.legend(loc="lower left")
-    with atomic_path(path) as temporary:
+    with result_path(path) as temporary:
         figure.savefig(temporary, dpi=150)
