@@ -18,7 +18,10 @@ def check_plot(path: Path) -> None:
 
 
 def plot_curves(result: WiderResult, path: Path) -> None:
-    """Draw the three curves to `path`, whose suffix says the format. Raises as `check_plot`."""
+    """Draw the three curves to `path`, whose suffix says the format.
+
+    Raises as `check_plot`, and DataError when it cannot be written.
+    """
     check_plot(path)
     # A figure of its own needs neither pyplot nor a display; savefig picks Agg or a vector canvas by the suffix.
     figure = require("matplotlib.figure", "eval", "drawing curves").Figure(figsize=(6, 5), layout="constrained")
