@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from facedeploy.compiler.kernels.blocked.direct import Window
+from facedeploy.compiler.kernels.blocked.planar import MAX_CHANNELS
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -122,6 +123,18 @@ class Separable(Node):
 
 
 @dataclass(eq=False)
+class Cascade(Node):
+    """A chain in which each layer alone reads the one before: one that reads the image, or none, then separable ones."""
+
+    layers: list[Convolution | Separable]
+
+    @property
+    def inputs(self) -> list[Value]:
+        """The source of the first layer."""
+        return self.layers[0].inputs
+
+
+@dataclass(eq=False)
 class Heads(Node):
     """Pointwise convolutions of each level, written into outputs (N, rows, width).
 
@@ -159,6 +172,13 @@ class Graph:
         """The one node that reads a value, once, if it is no output of the graph."""
         readers = self.readers(value)
         return readers[0] if len(readers) == 1 and value not in self.outputs else None
+
+    def reads_planar(self, node: Convolution) -> bool:
+        """Whether a convolution reads the tensor as it is: few channels, made by no convolution."""
+        if node.depthwise or node.residual is not None or len(node.sources) != 1 or len(set(node.slopes.tolist())) != 1:
+            return False
+        producer = self.producer(node.sources[0].value)
+        return node.weights.shape[1] <= MAX_CHANNELS and (producer is None or isinstance(producer, Operator))
 
     def can_read_parts(self, value: Value) -> bool:
         """Whether every reader reads all of a value, and could read a part of another or several in its place."""

@@ -9,8 +9,9 @@ import numpy.typing as npt
 import tvm
 from tvm import relax
 
-from facedeploy.compiler.graph.nodes import Convolution, Graph, Heads, Node, Operator, Part, Separable, Value
+from facedeploy.compiler.graph.nodes import Cascade, Convolution, Graph, Heads, Node, Operator, Part, Separable, Value
 from facedeploy.compiler.kernels.blocked import winograd
+from facedeploy.compiler.kernels.blocked.cascade import FirstLayerSpec, SeparableSpec, cascade
 from facedeploy.compiler.kernels.blocked.conversion import blocked_to_planar, planar_to_blocked
 from facedeploy.compiler.kernels.blocked.depthwise import depthwise_convolution, separable_convolution
 from facedeploy.compiler.kernels.blocked.direct import Source, Window, channel_blocks, direct_convolution
@@ -24,7 +25,7 @@ from facedeploy.compiler.kernels.blocked.layout import (
     pack_dense,
     pack_depthwise,
 )
-from facedeploy.compiler.kernels.blocked.planar import MAX_CHANNELS, pack_planar, planar_convolution
+from facedeploy.compiler.kernels.blocked.planar import pack_planar, planar_convolution
 from facedeploy.compiler.kernels.blocked.winograd import pack_winograd, winograd_convolution
 from facedeploy.compiler.target import Target
 
@@ -71,6 +72,8 @@ class _Emitter:
                 self.emit_convolution(node)
             case Separable():
                 self.emit_separable(node)
+            case Cascade():
+                self.emit_cascade(node)
             case Heads():
                 self.emit_heads(node)
 
@@ -93,7 +96,7 @@ class _Emitter:
         size = f"{node.weights.shape[1]}x{output.height}x{output.width}_{output.channels}"
         kernel_size = f"{node.window.kernel[0]}x{node.window.kernel[1]}"
         bias = pack_bias(node.bias, output.block)
-        if _reads_planar(self.graph, node):
+        if self.graph.reads_planar(node):
             function, tile = planar_convolution(
                 f"planar{kernel_size}_{size}",
                 node.sources[0].value.shape,  # type: ignore[arg-type]
@@ -131,7 +134,6 @@ class _Emitter:
     def emit_separable(self, node: Separable) -> None:
         depth, point = node.depthwise, node.pointwise
         source, output = self.layouts[id(depth.sources[0].value)], self.layouts[id(node.outputs[0])]
-        middle = Source(Blocked(source.batch, source.channels, 1, 1, source.block), 0, source.blocks)
         kernel_size = f"{depth.window.kernel[0]}x{depth.window.kernel[1]}"
         function, tile = separable_convolution(
             f"separable{kernel_size}_{source.channels}x{output.height}x{output.width}_{output.channels}",
@@ -142,15 +144,46 @@ class _Emitter:
             self.epilogue(point, output),
             self.target,
         )
-        arguments = [
-            self.as_blocked(depth.sources[0].value),
+        arguments = [self.as_blocked(depth.sources[0].value), *self.separable_weights(node), *self.residual(point)]
+        self.call(function, arguments, node.outputs, [output.shape], tile.reason)
+
+    def separable_weights(self, node: Separable) -> list[Any]:
+        depth, point = node.depthwise, node.pointwise
+        source, output = self.layouts[id(depth.sources[0].value)], self.layouts[id(node.outputs[0])]
+        middle = Source(Blocked(source.batch, source.channels, 1, 1, source.block), 0, source.blocks)
+        return [
             _constant(pack_depthwise(depth.weights, source.block)),
             _constant(pack_bias(depth.bias, source.block)),
             _constant(pack_dense(point.weights, channel_blocks([middle]), source.block, output.block)),
             _constant(pack_bias(point.bias, output.block)),
-            *self.residual(point),
         ]
-        self.call(function, arguments, node.outputs, [output.shape], tile.reason)
+
+    def emit_cascade(self, node: Cascade) -> None:
+        first, output = node.layers[0], self.layouts[id(node.outputs[0])]
+        specs: list[FirstLayerSpec | SeparableSpec] = []
+        arguments: list[Any] = []
+        for layer in node.layers:
+            layout = self.layouts[id(layer.outputs[0])]
+            if isinstance(layer, Convolution):
+                specs.append(FirstLayerSpec(layer.window, float(layer.slopes[0]), layout))
+                arguments += [_constant(pack_planar(layer.weights, layout.block))]
+                arguments += [_constant(pack_bias(layer.bias, layout.block))]
+            else:
+                slope = self.epilogue(layer.pointwise, layout).slope
+                depth = layer.depthwise
+                specs.append(SeparableSpec(depth.window, float(depth.slopes[0]), slope, layout))
+                arguments += self.separable_weights(layer)
+        if isinstance(first, Convolution):
+            value = first.sources[0].value
+            source: Any = self.as_planar(value)
+            shape: Any = value.shape
+        else:
+            value = first.depthwise.sources[0].value
+            source, shape = self.as_blocked(value), self.layouts[id(value)]
+        name = f"cascade{len(specs)}_{value.shape[1]}x{output.height}x{output.width}_{output.channels}"
+        function, tiles = cascade(name, shape, specs, self.target)
+        reason = "; ".join(tile.reason for tile in tiles)
+        self.call(function, [source, *arguments], node.outputs, [output.shape], reason)
 
     def emit_heads(self, node: Heads) -> None:
         levels, arguments = [], []
@@ -256,15 +289,9 @@ def _convolutions(node: Node) -> list[Convolution]:
             return [node]
         case Separable():
             return [node.depthwise, node.pointwise]
+        case Cascade():
+            return [convolution for layer in node.layers for convolution in _convolutions(layer)]
     return []
-
-
-def _reads_planar(graph: Graph, node: Convolution) -> bool:
-    """Whether a convolution reads the tensor as it is: few channels, made by no convolution."""
-    if node.depthwise or node.residual is not None or len(node.sources) != 1 or len(set(node.slopes.tolist())) != 1:
-        return False
-    producer = graph.producer(node.sources[0].value)
-    return node.weights.shape[1] <= MAX_CHANNELS and (producer is None or isinstance(producer, Operator))
 
 
 def _takes_winograd(window: Window, output: Blocked) -> bool:

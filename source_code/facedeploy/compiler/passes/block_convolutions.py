@@ -7,6 +7,7 @@ import tvm
 from facedeploy.compiler.graph.from_relax import graph_of
 from facedeploy.compiler.graph.nodes import Convolution, Graph
 from facedeploy.compiler.graph.to_relax import relax_of
+from facedeploy.compiler.passes.fuse_cascade import fuse_cascade
 from facedeploy.compiler.passes.fuse_epilogue import fuse_epilogue
 from facedeploy.compiler.passes.fuse_heads import fuse_heads
 from facedeploy.compiler.passes.fuse_separable import fuse_separable
@@ -20,6 +21,7 @@ GRAPH_PASSES: tuple[Callable[[Graph], None], ...] = (
     fuse_heads,
     merge_parallel,
     fuse_separable,
+    fuse_cascade,
 )
 
 

@@ -68,7 +68,7 @@ def splat(value: float, lanes: int) -> Any:
 
 def broadcast(scalar: Any, lanes: int) -> Any:
     """One number in every lane, loaded once."""
-    return T.Bind(tirx.Broadcast(scalar, lanes))
+    return T.Bind(scalar if lanes == 1 else tirx.Broadcast(scalar, lanes))
 
 
 def load(buffer: Any, indices: Sequence[Any], lanes: int) -> Any:
