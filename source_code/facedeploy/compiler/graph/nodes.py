@@ -124,7 +124,7 @@ class Separable(Node):
 
 @dataclass(eq=False)
 class Cascade(Node):
-    """A chain in which each layer alone reads the one before: one that reads the image, or none, then separable ones."""
+    """A chain in which each layer alone reads the one before: perhaps one that reads the image, then separable ones."""
 
     layers: list[Convolution | Separable]
 

@@ -34,6 +34,6 @@ def _next(graph: Graph, layers: list[Convolution | Separable]) -> Separable | No
     reader = graph.only_reader(result)
     if not isinstance(reader, Separable) or reader.pointwise.residual is not None:
         return None
-    batch, channels, height, width = result.shape
+    _, channels, height, width = result.shape
     weights = sum(layer.pointwise.weights.nbytes for layer in [*layers, reader] if isinstance(layer, Separable))
     return reader if channels * height * width * 4 >= LEAST_RESULT and weights <= MOST_WEIGHTS else None

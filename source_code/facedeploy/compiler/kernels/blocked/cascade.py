@@ -1,4 +1,4 @@
-"""A chain of layers in one kernel: a first layer and separable convolutions, each row passed on while it is in cache."""
+"""A chain of layers in one kernel: a first layer and separable convolutions, each row passed on while in cache."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -61,10 +61,10 @@ def cascade(
     layers: Sequence[FirstLayerSpec | SeparableSpec],
     target: Target,
 ) -> tuple[Any, list[Tile]]:
-    """`name(source, weights of each layer..., output)`: weights as `planar_convolution` and `separable_convolution` take
-    them. `source` is the shape of a planar image when the first of `layers` is a FirstLayerSpec, else a layout.
+    """`name(source, weights of each layer..., output)`: as `planar_convolution` and `separable_convolution` take them.
 
-    Every layer's `output` has the halo that the next one needs. Returns the PrimFunc and each layer's tile.
+    `source` is the shape of a planar image when the first of `layers` is a FirstLayerSpec, else a layout. Every layer's
+    `output` has the halo that the next one needs. Returns the PrimFunc and each layer's tile.
     """
     output = layers[-1].output
     tiles = []
@@ -138,12 +138,8 @@ class SeparableLink:
         self.scratch = T.alloc_buffer(shape, "float32", scope="global")
         if self._planar:
             # Channels that fill up the block are never computed, and zero weights times garbage could be NaN.
-            for channel in range(self.layout.channels, inner):
-                for_vectors(
-                    width,
-                    self.target.float32_lanes,
-                    lambda x, lanes, channel=channel: store(self.scratch, splat(0.0, lanes), [channel, x], lanes),
-                )
+            with T.serial(self.layout.channels, inner) as channel, T.serial(0, width) as x:
+                store(self.scratch, splat(0.0, 1), [channel, x], 1)
 
     def clear(self, y: Any) -> None:
         clear_blocked_row(self.rows, y)

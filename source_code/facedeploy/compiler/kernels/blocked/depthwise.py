@@ -18,6 +18,7 @@ from facedeploy.compiler.kernels.blocked.emit import (
     for_tiles,
     kernel,
     load,
+    share,
     store,
     zero_halo,
 )
@@ -83,8 +84,8 @@ def separable_convolution(
         zero_halo(out.buffer, output)
         pointwise = Pointwise(weights, bias, source.blocks, inner, out, epilogue, residual, tile)
         parts = output.height // rows
-        with T.parallel(0, output.batch * parts) as part:
-            n, first = part // parts, (part % parts) * rows
+        with share(output.batch * parts) as (start, count), T.serial(0, count) as step:
+            n, first = (start + step) // parts, (start + step) % parts * rows
             scratch = T.alloc_buffer((source.blocks, rows, output.width, inner), "float32", scope="global")
             with T.serial(0, source.blocks) as c, T.serial(0, rows) as row:
 

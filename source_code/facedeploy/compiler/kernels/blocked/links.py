@@ -5,20 +5,21 @@ The idea is that of line buffers: Alwani et al., "Fused-layer CNN accelerators",
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Protocol
 
 from tvm import tirx
 from tvm.tirx.script.builder import ir as T
 
 from facedeploy.compiler.kernels.blocked.direct import Window
-
+from facedeploy.compiler.kernels.blocked.emit import share
 
 MIN_ROWS = 8  # Of the last link, for each thread.
 
 
 @dataclass(frozen=True)
 class Reach:
-    """A layer's row y reads the rows stride * y + first .. stride * y + last of the layer before; `first` may be < 0."""
+    """A layer's row y reads rows stride * y + first .. stride * y + last of the layer before; `first` may be < 0."""
 
     stride: int
     first: int
@@ -63,17 +64,12 @@ def run(links: Sequence[Link], batch: int) -> None:
     The first rows that a thread needs of every link it computes itself, which is all that threads do twice.
     """
     last = links[-1]
-    rows = batch * last.height
-    # With fewer rows than this a thread would spend its time on rows that another one computes as well.
-    most = max(1, rows // MIN_ROWS)
-    parts = T.Bind(tirx.Min(T.Cast("int32", tirx.call_packed("runtime.NumThreads")), tirx.const(most, "int32")))
-    with T.parallel(0, parts) as part:
-        for link, reader in zip(links, links[1:], strict=False):
+    with share(batch * last.height, MIN_ROWS) as (start, count):
+        for link, reader in pairwise(links):
             link.allocate(reader.reach.ring)
         last.allocate(None)
         done = T.alloc_buffer((len(links),), "int32")  # The last row that each link has made.
-        start = T.Bind(part * rows // parts)
-        with T.serial(0, (part + 1) * rows // parts - start) as step:
+        with T.serial(0, count) as step:
             n, y = (start + step) // last.height, (start + step) % last.height
             with T.If(tirx.any(step == 0, y == 0)), T.Then():  # Nothing of this image yet.
                 first = y

@@ -54,7 +54,7 @@ def planar_convolution(
     slope: float,
     target: Target,
 ) -> tuple[Any, Tile]:
-    """`name(source, weights, bias, output)`; source (N, C, H, W) without a halo, weights as `pack_planar` makes them."""
+    """`name(source, weights, bias, output)`; source (N, C, H, W), weights as `pack_planar` makes them."""
     with kernel(name) as builder:
         split = SplitRows(image_argument(source_shape), source_shape, window, output.width, target.float32_lanes)
         first = FirstLayer(split, output, slope, target)
@@ -218,7 +218,8 @@ class FirstLayer:
 
     def _taps(self, y: Any, body: Callable[[Any, Any, Any, list[int]], None]) -> None:
         """`body(i, channel, source row, columns)` for each kernel row: a loop, since a large kernel in full would take
-        LLVM minutes; `columns` are those that output 0 reads."""
+        LLVM minutes; `columns` are those that output 0 reads.
+        """
         window = self.split.window
         columns = [j * window.dilation[1] - window.padding[1] for j in range(window.kernel[1])]
         with T.serial(0, window.kernel[0]) as i:

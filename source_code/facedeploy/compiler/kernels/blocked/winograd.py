@@ -19,6 +19,7 @@ from facedeploy.compiler.kernels.blocked.emit import (
     for_tiles,
     kernel,
     load,
+    share,
     splat,
     store,
     zero_halo,
@@ -87,8 +88,9 @@ def winograd_convolution(
         residual = argument("residual", epilogue.residual.shape) if epilogue.residual else None
         out = argument("out", output.shape)
         zero_halo(out, output)
-        with T.parallel(0, output.batch * (tiles_h // slab)) as part:
-            n, first = part // (tiles_h // slab), (part % (tiles_h // slab)) * slab
+        slabs = tiles_h // slab
+        with share(output.batch * slabs) as (start, count), T.serial(0, count) as step:
+            n, first = (start + step) // slabs, (start + step) % slabs * slab
             spectrum = T.alloc_buffer((POINTS, source_blocks, pixels, inner), "float32", scope="global")
             products = T.alloc_buffer((POINTS, output.blocks, pixels, lanes), "float32", scope="global")
 
