@@ -29,6 +29,12 @@ class Part:
     channels: int
 
 
+def multiply_adds(shape: tuple[int, ...], weights: FloatArray) -> int:
+    """Of a direct convolution with weights OIHW whose output is of `shape`, but for the channels: (N, any, H, W)."""
+    batch, _, height, width = shape
+    return batch * height * width * weights.size
+
+
 def whole(value: Value) -> Part:
     """All channels of a value."""
     return Part(value, 0, value.shape[1])
@@ -70,6 +76,7 @@ class Convolution(Node):
     """max(x, slope x) of a convolution plus bias; then + residual, and max(x, slope_after x).
 
     `sources` are concatenated along channels. Weights OIHW (depthwise: (C, 1, KH, KW)); slopes (O,), 1 for none.
+    `layers` names the ONNX convolutions that it is made of, where that is known.
     """
 
     sources: list[Part]
@@ -81,6 +88,7 @@ class Convolution(Node):
     residual: Value | None = None
     upsample: int = 1
     slope_after: float = 1.0
+    layers: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not len(self.slopes):
@@ -95,6 +103,11 @@ class Convolution(Node):
     def inputs(self) -> list[Value]:
         """Sources and residual."""
         return [part.value for part in self.sources] + ([self.residual] if self.residual else [])
+
+    @property
+    def multiply_adds(self) -> int:
+        """Of the direct algorithm, for the whole batch."""
+        return multiply_adds(self.output.shape, self.weights)
 
     @property
     def plain(self) -> bool:
@@ -120,6 +133,16 @@ class Separable(Node):
         residual = self.pointwise.residual
         return self.depthwise.inputs + ([residual] if residual else [])
 
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Of both."""
+        return self.depthwise.layers + self.pointwise.layers
+
+    @property
+    def multiply_adds(self) -> int:
+        """Of both."""
+        return self.depthwise.multiply_adds + self.pointwise.multiply_adds
+
 
 @dataclass(eq=False)
 class Heads(Node):
@@ -132,11 +155,17 @@ class Heads(Node):
     levels: list[tuple[list[Part], FloatArray, FloatArray]]
     channels: list[int]
     sigmoids: list[bool]
+    layers: tuple[str, ...] = ()
 
     @property
     def inputs(self) -> list[Value]:
         """Sources of every level."""
         return [part.value for parts, _, _ in self.levels for part in parts]
+
+    @property
+    def multiply_adds(self) -> int:
+        """Of the direct algorithm, for the whole batch."""
+        return sum(multiply_adds(parts[0].value.shape, weights) for parts, weights, _ in self.levels)
 
 
 @dataclass(eq=False)

@@ -56,7 +56,9 @@ def planar_convolution(
     rows = _inside(output.height, height, kernel_h, stride_h, dilation_h, top)
     columns = _inside(output.width, width, kernel_w, stride_w, dilation_w, left)
     tile = choose_tile(target, width=max(1, columns[1] - columns[0]), blocks=output.blocks, lanes=lanes, max_blocks=2)
-    tile = replace(tile, pixels=min(tile.pixels, MAX_PIXELS))
+    if tile.pixels > MAX_PIXELS:
+        capped = f"{tile.reason}; but {MAX_PIXELS} pixels, to leave registers to the taps' weights"
+        tile = replace(tile, pixels=MAX_PIXELS, reason=capped)
     with kernel(name) as builder:
         data = argument("source", source_shape)
         weights = argument("weights", (output.blocks, kernel_h, kernel_w, channels, lanes))
