@@ -31,7 +31,7 @@ def test_peers_are_columns(profile, tiny_artifact):
     pytest.importorskip("onnxruntime")
     code, out, error = profile("--runs", 1, "--onnx", tiny_artifact.onnx, "--versus", "onnxruntime")
     assert (code, error) == (0, "")
-    assert "onnxruntime us (ratio)  layers" in out
+    assert out.splitlines()[3].split()[-2:] == ["onnxruntime", "layers"]
     assert "other nodes: " in out
 
 

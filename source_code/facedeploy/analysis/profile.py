@@ -56,6 +56,7 @@ def profile(
         bandwidths.append(peaks.gigabytes_per_second())
         trace.microseconds()  # What the others left in the caches is no matter of ours.
         for _ in range(RUNS_A_ROUND):
+            trace.copy_input()
             start = time.thread_time_ns()
             kernel_us.append(trace.microseconds())
             between = time.thread_time_ns()

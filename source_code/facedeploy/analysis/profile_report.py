@@ -12,6 +12,7 @@ NOTES = (
     "GFLOP/s counts what the direct algorithm computes, so Winograd's kernels can pass the peak; GB/s counts each",
     "kernel's arguments and results once, so what caches still hold can pass the memory.",
 )
+PEER_NOTE = "A peer's column has the us of the same layers, and in parentheses how many times ours that is."
 MOST_TYPES = 4  # Types of a peer's other nodes that a line names.
 
 
@@ -120,8 +121,7 @@ class ProfileReport:
         many = "thread" if self.threads == 1 else "threads"
         slowest = sorted(enumerate(self.kernels), key=lambda entry: -entry[1].us)
         head = ["#", "kernel", "us", "share", "GFLOP/s", "of peak", "GB/s", "of memory"]
-        head += [f"{name} us (ratio)" for name in self.peers]
-        rows = [[*head, "layers"], *(self._row(index, kernel) for index, kernel in slowest)]
+        rows = [[*head, *self.peers, "layers"], *(self._row(index, kernel) for index, kernel in slowest)]
         return [
             f"{self.artifact}: {self.target}, {self.threads} {many}, {self.runs} runs, medians; # is the running order",
             f"measured peaks: {self.peak.gflops:.1f} GFLOP/s fp32, {self.peak.gigabytes_per_second:.1f} GB/s memory",
@@ -130,6 +130,7 @@ class ProfileReport:
             "",
             *([line for index, kernel in slowest for line in _explained(index, kernel)] if explain else []),
             *NOTES,
+            *([PEER_NOTE] if self.peers else []),
             *(line for name, peer in self.peers.items() for line in self._peer_lines(name, peer)),
             self._total_line(),
         ]

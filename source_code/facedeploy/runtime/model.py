@@ -100,7 +100,8 @@ class Model:
 
         Raises what `infer` raises.
         """
-        return Trace(self._machine, lambda: self.infer(tensor), self.threads)
+        spec = self.manifest.inputs[0]
+        return Trace(self._machine, lambda: self.infer(tensor), lambda: self._input(spec, tensor), self.threads)
 
     def detect(self, outputs: Mapping[str, FloatArray], params: NmsParams | None = None) -> Slots:
         """Outputs of `infer` -> slots in canvas px, by the compiled post-processing.

@@ -38,9 +38,10 @@ class Trace:
     own hook, called from inside, would cost several, since it hands over every argument before and after each call.
     """
 
-    def __init__(self, machine: Any, run: Callable[[], object], threads: int) -> None:
-        """Record what `machine` calls while `run` runs."""
+    def __init__(self, machine: Any, run: Callable[[], object], copy_input: Callable[[], object], threads: int) -> None:
+        """Record what `machine` calls while `run` runs. `copy_input` copies the input to where the kernels read it."""
         self._threads = threads
+        self.copy_input = copy_input
         self.calls: list[KernelCall] = []
 
         def record(function: Any, name: str, before: bool, _result: object, *arguments: Any) -> int:
@@ -59,7 +60,10 @@ class Trace:
         self.cost_us = tuple(median(sample) for sample in samples)
 
     def microseconds(self) -> list[float]:
-        """Run every kernel once, in order; the time of each, less `cost_us`, which calling it from Python takes."""
+        """Run every kernel once, in order; the time of each, less `cost_us`, which calling it from Python takes.
+
+        `copy_input` before this puts the caches in the state in which a call finds them.
+        """
         use_threads(self._threads)
         times = self._time([call.function for call in self.calls])
         return [max(0.0, spent - cost) for spent, cost in zip(times, self.cost_us, strict=True)]
