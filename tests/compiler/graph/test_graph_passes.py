@@ -276,7 +276,7 @@ def test_cascade_takes_first_layer_and_separables_when_results_are_large(importe
     assert kinds(graph) == ["Cascade"]
     (node,) = graph.nodes
     assert isinstance(node, Cascade)
-    assert [type(layer).__name__ for layer in node.layers] == ["Convolution", "Separable", "Separable"]
+    assert [type(layer).__name__ for layer in node.chain] == ["Convolution", "Separable", "Separable"]
     assert node.inputs == [graph.inputs[0]]
     assert node.outputs == graph.outputs
 

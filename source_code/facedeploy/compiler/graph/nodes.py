@@ -30,6 +30,12 @@ class Part:
     channels: int
 
 
+def multiply_adds(shape: tuple[int, ...], weights: FloatArray) -> int:
+    """Of a direct convolution with weights OIHW whose output is of `shape`, but for the channels: (N, any, H, W)."""
+    batch, _, height, width = shape
+    return batch * height * width * weights.size
+
+
 def whole(value: Value) -> Part:
     """All channels of a value."""
     return Part(value, 0, value.shape[1])
@@ -71,6 +77,7 @@ class Convolution(Node):
     """max(x, slope x) of a convolution plus bias; then + residual, and max(x, slope_after x).
 
     `sources` are concatenated along channels. Weights OIHW (depthwise: (C, 1, KH, KW)); slopes (O,), 1 for none.
+    `layers` names the ONNX convolutions that it is made of, where that is known.
     """
 
     sources: list[Part]
@@ -82,6 +89,7 @@ class Convolution(Node):
     residual: Value | None = None
     upsample: int = 1
     slope_after: float = 1.0
+    layers: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not len(self.slopes):
@@ -96,6 +104,11 @@ class Convolution(Node):
     def inputs(self) -> list[Value]:
         """Sources and residual."""
         return [part.value for part in self.sources] + ([self.residual] if self.residual else [])
+
+    @property
+    def multiply_adds(self) -> int:
+        """Of the direct algorithm, for the whole batch."""
+        return multiply_adds(self.output.shape, self.weights)
 
     @property
     def plain(self) -> bool:
@@ -121,17 +134,37 @@ class Separable(Node):
         residual = self.pointwise.residual
         return self.depthwise.inputs + ([residual] if residual else [])
 
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Of both."""
+        return self.depthwise.layers + self.pointwise.layers
+
+    @property
+    def multiply_adds(self) -> int:
+        """Of both."""
+        return self.depthwise.multiply_adds + self.pointwise.multiply_adds
+
 
 @dataclass(eq=False)
 class Cascade(Node):
     """A chain in which each layer alone reads the one before: perhaps one that reads the image, then separable ones."""
 
-    layers: list[Convolution | Separable]
+    chain: list[Convolution | Separable]
 
     @property
     def inputs(self) -> list[Value]:
-        """The source of the first layer."""
-        return self.layers[0].inputs
+        """The source of the first one."""
+        return self.chain[0].inputs
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Of all."""
+        return tuple(name for node in self.chain for name in node.layers)
+
+    @property
+    def multiply_adds(self) -> int:
+        """Of all."""
+        return sum(node.multiply_adds for node in self.chain)
 
 
 @dataclass(eq=False)
@@ -145,11 +178,17 @@ class Heads(Node):
     levels: list[tuple[list[Part], FloatArray, FloatArray]]
     channels: list[int]
     sigmoids: list[bool]
+    layers: tuple[str, ...] = ()
 
     @property
     def inputs(self) -> list[Value]:
         """Sources of every level."""
         return [part.value for parts, _, _ in self.levels for part in parts]
+
+    @property
+    def multiply_adds(self) -> int:
+        """Of the direct algorithm, for the whole batch."""
+        return sum(multiply_adds(parts[0].value.shape, weights) for parts, weights, _ in self.levels)
 
 
 @dataclass(eq=False)

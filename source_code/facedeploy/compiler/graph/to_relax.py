@@ -9,6 +9,7 @@ import numpy.typing as npt
 import tvm
 from tvm import relax
 
+from facedeploy.artifact.manifest import Kernel
 from facedeploy.compiler.graph.nodes import Cascade, Convolution, Graph, Heads, Node, Operator, Part, Separable, Value
 from facedeploy.compiler.kernels.blocked import winograd
 from facedeploy.compiler.kernels.blocked.cascade import FirstLayerSpec, SeparableSpec, cascade
@@ -32,11 +33,11 @@ from facedeploy.compiler.target import Target
 Array = npt.NDArray[Any]
 
 
-def relax_of(graph: Graph, module: tvm.IRModule, target: Target) -> tuple[tvm.IRModule, list[str]]:
-    """`module` with a `main` that computes the graph, and a line for each kernel: its name, and why its tile is so."""
+def relax_of(graph: Graph, module: tvm.IRModule, target: Target) -> tuple[tvm.IRModule, list[Kernel]]:
+    """`module` with a `main` that computes the graph; the convolution kernels it calls, in the order of the calls."""
     others = {variable: other for variable, other in module.functions.items() if variable.name_hint != "main"}
     emitter = _Emitter(graph, target, relax.BlockBuilder(tvm.IRModule(others, module.attrs)))
-    return emitter.module(), emitter.reasons
+    return emitter.module(), emitter.kernels
 
 
 @dataclass
@@ -44,7 +45,7 @@ class _Emitter:
     graph: Graph
     target: Target
     builder: relax.BlockBuilder
-    reasons: list[str] = field(default_factory=list)
+    kernels: list[Kernel] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.layouts = _layouts(self.graph)
@@ -129,7 +130,7 @@ class _Emitter:
                 packed = pack_dense(node.weights, channels, inner, output.block)
             arguments = [self.as_blocked(part.value) for part in node.sources]
             arguments += [_constant(packed), _constant(bias), *self.residual(node)]
-        self.call(function, arguments, [node.output], [output.shape], tile.reason)
+        self.call(function, arguments, node, [output.shape], tile.reason)
 
     def emit_separable(self, node: Separable) -> None:
         depth, point = node.depthwise, node.pointwise
@@ -145,7 +146,7 @@ class _Emitter:
             self.target,
         )
         arguments = [self.as_blocked(depth.sources[0].value), *self.separable_weights(node), *self.residual(point)]
-        self.call(function, arguments, node.outputs, [output.shape], tile.reason)
+        self.call(function, arguments, node, [output.shape], tile.reason)
 
     def separable_weights(self, node: Separable) -> list[Any]:
         depth, point = node.depthwise, node.pointwise
@@ -159,10 +160,10 @@ class _Emitter:
         ]
 
     def emit_cascade(self, node: Cascade) -> None:
-        first, output = node.layers[0], self.layouts[id(node.outputs[0])]
+        first, output = node.chain[0], self.layouts[id(node.outputs[0])]
         specs: list[FirstLayerSpec | SeparableSpec] = []
         arguments: list[Any] = []
-        for layer in node.layers:
+        for layer in node.chain:
             layout = self.layouts[id(layer.outputs[0])]
             if isinstance(layer, Convolution):
                 specs.append(FirstLayerSpec(layer.window, float(layer.slopes[0]), layout))
@@ -183,7 +184,7 @@ class _Emitter:
         name = f"cascade{len(specs)}_{value.shape[1]}x{output.height}x{output.width}_{output.channels}"
         function, tiles = cascade(name, shape, specs, self.target)
         reason = "; ".join(tile.reason for tile in tiles)
-        self.call(function, [source, *arguments], node.outputs, [output.shape], reason)
+        self.call(function, [source, *arguments], node, [output.shape], reason)
 
     def emit_heads(self, node: Heads) -> None:
         levels, arguments = [], []
@@ -199,13 +200,14 @@ class _Emitter:
         ]
         function, tiles = heads_convolution("heads", levels, outputs, self.target)
         shapes = [value.shape for value in node.outputs]
-        self.call(function, arguments, node.outputs, shapes, "; ".join(tile.reason for tile in tiles), planar=True)
+        reason = "; ".join(dict.fromkeys(tile.reason for tile in tiles))
+        self.call(function, arguments, node, shapes, reason, planar=True)
 
     def call(
         self,
         function: Any,
         arguments: Sequence[Any],
-        outputs: Sequence[Value],
+        node: Convolution | Separable | Cascade | Heads,
         shapes: Sequence[tuple[int, ...]],
         reason: str,
         planar: bool = False,
@@ -215,9 +217,10 @@ class _Emitter:
         result = self.builder.emit(
             relax.call_tir(kernel, relax.Tuple(list(arguments)), types if len(types) > 1 else types[0])
         )
-        self.reasons.append(f"{kernel.name_hint}: {reason}")
+        # The builder renames a function whose name is taken, and adds one that it has no second time.
+        self.kernels.append(Kernel(str(kernel.name_hint), node.layers, node.multiply_adds, reason))
         forms = self.planar if planar else self.blocked
-        for index, value in enumerate(outputs):
+        for index, value in enumerate(node.outputs):
             forms[id(value)] = self.builder.emit(relax.TupleGetItem(result, index)) if len(types) > 1 else result
 
     def sources(self, parts: Sequence[Part]) -> list[Source]:
@@ -290,7 +293,7 @@ def _convolutions(node: Node) -> list[Convolution]:
         case Separable():
             return [node.depthwise, node.pointwise]
         case Cascade():
-            return [convolution for layer in node.layers for convolution in _convolutions(layer)]
+            return [convolution for layer in node.chain for convolution in _convolutions(layer)]
     return []
 
 

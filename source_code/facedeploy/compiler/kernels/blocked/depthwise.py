@@ -1,7 +1,7 @@
 """Depthwise convolution, alone and with the pointwise one that follows it (a separable convolution)."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tvm.tirx.script.builder import ir as T
@@ -73,6 +73,8 @@ def separable_convolution(
     tile = choose_tile(target, width=output.width, blocks=output.blocks, lanes=lanes)
     # Two rows share the weights of the pointwise part where those are many and the scratch stays small.
     rows = 2 if output.height % 2 == 0 and output.blocks >= 4 and row_bytes <= 64 * 1024 else 1
+    reason = f"depthwise {pixels} pixels, pointwise {tile.reason}; {rows} rows of {row_bytes} B between the two"
+    tile = replace(tile, rows=rows, reason=reason)
     with kernel(name) as builder:
         data = Rows(argument("source", source.shape), source)
         depth_weights = argument("depth_weights", (source.blocks, *window.kernel, inner))

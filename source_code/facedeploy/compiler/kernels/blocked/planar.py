@@ -214,7 +214,10 @@ class FirstLayer:
         tile = choose_tile(
             self.target, width=self.output.width, blocks=self.output.blocks, lanes=self.output.block, max_blocks=2
         )
-        return replace(tile, pixels=min(tile.pixels, MAX_PIXELS))
+        if tile.pixels <= MAX_PIXELS:
+            return tile
+        capped = f"{tile.reason}; but {MAX_PIXELS} pixels, to leave registers to the taps' weights"
+        return replace(tile, pixels=MAX_PIXELS, reason=capped)
 
     def _taps(self, y: Any, body: Callable[[Any, Any, Any, list[int]], None]) -> None:
         """`body(i, channel, source row, columns)` for each kernel row: a loop, since a large kernel in full would take

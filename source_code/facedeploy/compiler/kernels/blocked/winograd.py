@@ -4,6 +4,7 @@ Source: Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", arX
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -81,6 +82,7 @@ def winograd_convolution(
         slab = _divisor_up_to(tiles_h, tiles_h, above=slab)
     pixels = slab * tiles_w
     tile = choose_tile(target, width=pixels, blocks=output.blocks, lanes=lanes)
+    tile = replace(tile, rows=slab, reason=f"{slab} of {tiles_h} rows of Winograd tiles at a time; {tile.reason}")
     with kernel(name) as builder:
         inputs = [argument(f"source_{index}", source.layout.shape) for index, source in enumerate(sources)]
         weights = argument("weights", (POINTS, output.blocks, source_blocks * inner, lanes))
