@@ -56,6 +56,35 @@ def test_pixels_entry_equals_the_float_entry_to_the_bit(model: Model, pixels: np
         np.testing.assert_array_equal(array, outputs[name])
 
 
+def unaligned(array: np.ndarray) -> np.ndarray:
+    """A copy whose address is a multiple of 4 bytes and of nothing more."""
+    memory = np.empty(array.size + 32, np.float32)
+    first = next(index for index in range(32) if (memory.ctypes.data + 4 * index) % 64 == 4)
+    copy = memory[first : first + array.size].reshape(array.shape)
+    copy[...] = array
+    return copy
+
+
+def read_only(array: np.ndarray) -> np.ndarray:
+    copy = array.copy()
+    copy.flags.writeable = False
+    return copy
+
+
+@pytest.mark.parametrize("lay_out", [unaligned, read_only, np.asfortranarray, lambda array: array[:, ::-1][:, ::-1]])
+def test_input_is_read_wherever_and_however_it_lies(
+    model: Model, tensor: np.ndarray, pixels: np.ndarray, outputs: Outputs, lay_out: Callable[..., np.ndarray]
+) -> None:
+    laid_out = lay_out(tensor)
+    for name, array in model.infer(laid_out).items():
+        np.testing.assert_array_equal(array, outputs[name])
+    np.testing.assert_array_equal(laid_out, tensor)
+    odd = np.empty(pixels.size + 1, np.uint8)[1:].reshape(pixels.shape)
+    odd[...] = pixels
+    for name, array in model.infer_pixels(odd).items():
+        np.testing.assert_array_equal(array, outputs[name])
+
+
 def test_images_of_a_batch_do_not_mix(model: Model, tensor: np.ndarray, outputs: Outputs) -> None:
     swapped = model.infer(tensor[::-1])
     for name, array in outputs.items():

@@ -13,6 +13,8 @@ from facedeploy.core.tensor_spec import TensorSpec
 
 SCHEMA = 2  # Raised whenever an older reader would misunderstand a newer file.
 
+ALIGNMENT = 64  # Bytes: what compiled code expects of the addresses of tensors, and tvm's own all have.
+
 
 @dataclass(frozen=True)
 class Source:
@@ -89,6 +91,7 @@ class Manifest:
 
     `inputs` and `outputs` are those of the float entry `main`. `normalization` is None when the config gave none; else
     there is an entry `pixels` that takes u8 (N, H, W, 3). `postprocess` is None for a model compiled without one.
+    `input_alignment`, bytes: a float input at such an address is read where it lies, any other is copied first.
     `kernels` are the convolution kernels that `main` calls, in the order of the calls.
     """
 
@@ -103,6 +106,7 @@ class Manifest:
     source: Source
     versions: Versions
     kernels: tuple[Kernel, ...]
+    input_alignment: int
     files: dict[str, FileEntry]
 
     def __post_init__(self) -> None:

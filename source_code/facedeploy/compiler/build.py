@@ -11,7 +11,7 @@ from tvm.support import cc
 
 from facedeploy.artifact.manifest import SCHEMA, CompiledFor, Kernel, Manifest, PostProcess, Source, Versions
 from facedeploy.artifact.store import CODE, PARAMS, Artifact, file_sha256, save_artifact
-from facedeploy.compiler.entry_points import add_pixels_entry
+from facedeploy.compiler.entry_points import add_pixels_entry, input_alignment
 from facedeploy.compiler.extra_ops import add_extra_op, post_process_of
 from facedeploy.compiler.frontend.onnx_file import import_onnx, metadata_of, read_onnx
 from facedeploy.compiler.frontend.torchscript import torchscript_to_onnx
@@ -34,11 +34,12 @@ EXPORT_FOLDER = Path("source_code")
 
 @dataclass(frozen=True)
 class Executable:
-    """A lowered module, not yet machine code, its weights in the order of `main`'s parameters, and its kernels."""
+    """A lowered module, not yet machine code, its weights in the order of `main`'s parameters; what is known of it."""
 
     module: tvm.IRModule
     params: list[tvm.runtime.Tensor]
     kernels: tuple[Kernel, ...]
+    input_alignment: int
 
 
 def compile_model(config: BuildConfig, note: Callable[[str], None] = lambda _: None) -> Artifact:
@@ -86,6 +87,7 @@ def compile_model(config: BuildConfig, note: Callable[[str], None] = lambda _: N
             metadata=metadata_of(model),
         ),
         versions=Versions(__version__, tvm.__version__),
+        input_alignment=executable.input_alignment,
         kernels=executable.kernels,
         files={},
     )
@@ -125,13 +127,14 @@ def lower(
     for _, optimized in run_phases(module, optimize_phases(target), target):
         module = optimized
     module, params = lift_constants(module)
+    alignment = input_alignment(module)
     if normalization:
         module = add_pixels_entry(module, normalization, batch, canvas_hw)
     if post:
         add_extra_op(module, post, batch, canvas_hw)
     for _, lowered in run_phases(module, lower_phases(), target):
         module = lowered
-    return Executable(module, params, kernels_of(module))
+    return Executable(module, params, kernels_of(module), alignment)
 
 
 def generate_code(executable: Executable, target: Target) -> tvm.relax.VMExecutable:

@@ -1,12 +1,16 @@
-"""What an artifact offers beside `main`: a u8 entry, and post-processing."""
+"""What an artifact offers: `main`, and beside it a u8 entry."""
+
+from typing import Any
 
 import tvm
 from tvm import relax
 
+from facedeploy.artifact.manifest import ALIGNMENT
 from facedeploy.compiler.kernels.normalize import normalize
 from facedeploy.core.normalization import Normalization
 
 PIXELS = "pixels"
+FLOAT_BYTES = 4
 
 
 def add_pixels_entry(
@@ -26,3 +30,26 @@ def add_pixels_entry(
         outputs = builder.emit(relax.Call(module.get_global_var("main"), [tensor, *parameters]))
         builder.emit_func_output(outputs)
     return builder.get()
+
+
+def input_alignment(module: tvm.IRModule, function: str = "main") -> int:
+    """What the address of the first input must be a multiple of, bytes, for all that reads it.
+
+    Kernels take their arguments to be aligned as tvm allocates, but for those that promise to read any float.
+    """
+    main = module[function]
+    image = main.params[0]
+    needs = [FLOAT_BYTES]
+
+    def visit(expression: Any) -> None:
+        if not isinstance(expression, relax.Call) or image not in relax.analysis.free_vars(expression):
+            return
+        needs.append(ALIGNMENT)
+        if expression.op == tvm.ir.Op.get("relax.call_tir"):
+            kernel, arguments = module[expression.args[0]], expression.args[1].fields
+            buffers = [kernel.params[index] for index, argument in enumerate(arguments) if argument.same_as(image)]
+            # Functions that tvm lowered have handles here, which say nothing.
+            needs[-1] = max(int(getattr(buffer, "data_alignment", ALIGNMENT)) for buffer in buffers)
+
+    relax.analysis.post_order_visit(main, visit)
+    return max(needs)

@@ -8,8 +8,10 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 import tvm
+import tvm_ffi
 from tvm import relax
 
+from facedeploy.artifact.manifest import ALIGNMENT
 from facedeploy.artifact.store import Artifact, open_artifact
 from facedeploy.core.errors import ArtifactError, ShapeError
 from facedeploy.core.nms_params import NmsParams
@@ -35,6 +37,7 @@ class Model:
         self._library = library
         self._params = params
         self._machine = relax.VirtualMachine(library, tvm.cpu())
+        self._entries: dict[str, Any] = {}
         self._buffers: dict[TensorSpec, tuple[Any, npt.NDArray[Any]]] = {}
         self._lock = threading.Lock()
 
@@ -81,7 +84,7 @@ class Model:
 
     def infer(self, tensor: FloatArray) -> dict[str, FloatArray]:
         """Normalized input (N, 3, H, W) float32 -> outputs by name. Raises ShapeError for another shape or dtype."""
-        return self._call("main", tensor, self.manifest.inputs[0])
+        return self._call("main", tensor, self.manifest.inputs[0], self.manifest.input_alignment)
 
     def infer_pixels(self, canvases: npt.NDArray[np.uint8]) -> dict[str, FloatArray]:
         """u8 canvases (N, H, W, 3), in the color order of `manifest.normalization`, -> outputs by name.
@@ -93,7 +96,7 @@ class Model:
             raise ArtifactError(
                 f"{self.artifact.prefix} was compiled without dataset.process_ops: it takes normalized float input only"
             )
-        return self._call("pixels", canvases, TensorSpec("pixels", (self.batch, *self.canvas_hw, 3), "uint8"))
+        return self._call("pixels", canvases, TensorSpec("pixels", (self.batch, *self.canvas_hw, 3), "uint8"), 1)
 
     def trace(self, tensor: FloatArray) -> Trace:
         """The kernels that `infer` of this input calls, to be timed one by one, while no other thread uses this model.
@@ -125,22 +128,28 @@ class Model:
             kernel(*inputs, float(params.confidence_threshold), float(params.nms_threshold), *slots)
         return Slots(*map(_as_float32, slots))
 
-    def _call(self, entry: str, array: npt.NDArray[Any], spec: TensorSpec) -> dict[str, FloatArray]:
+    def _call(self, entry: str, array: npt.NDArray[Any], spec: TensorSpec, alignment: int) -> dict[str, FloatArray]:
+        if entry not in self._entries:
+            self._entries[entry] = self._machine[entry]
         with self._lock:
-            tensor = self._input(spec, array)
+            tensor = self._input(spec, array, alignment)
             use_threads(self.threads)
-            results = self._machine[entry](tensor, *self._params)
+            results = self._entries[entry](tensor, *self._params)
         names = [output.name for output in self.manifest.outputs]
         tensors = [results] if len(names) == 1 and isinstance(results, tvm.runtime.Tensor) else list(results)
         return dict(zip(names, map(_as_float32, tensors), strict=True))
 
-    def _input(self, spec: TensorSpec, array: npt.NDArray[Any]) -> Any:
-        """The array's numbers in a buffer of ours, since compiled code needs 64-byte alignment, which numpy has not."""
+    def _input(self, spec: TensorSpec, array: npt.NDArray[Any], alignment: int = ALIGNMENT) -> Any:
+        """The array itself, or its numbers in a buffer of ours where code that needs `alignment` cannot read it."""
         if array.shape != spec.shape or array.dtype != spec.dtype:
             raise ShapeError(
                 f"{spec.name}: got {array.dtype}{list(array.shape)}; {self.artifact.prefix} holds one size: "
                 f"{spec.dtype}{list(spec.shape)} (compile it again for another canvas or batch)"
             )
+        try:
+            return tvm_ffi.from_dlpack(array, require_alignment=alignment, require_contiguous=True)
+        except (RuntimeError, BufferError):  # Its alignment, its strides; numpy lends no read-only array.
+            pass
         if spec not in self._buffers:
             buffer = tvm.runtime.empty(spec.shape, spec.dtype)
             self._buffers[spec] = buffer, np.from_dlpack(buffer)

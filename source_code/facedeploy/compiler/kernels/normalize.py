@@ -31,7 +31,7 @@ def normalize(normalization: Normalization, batch: int, canvas_hw: tuple[int, in
     @T.prim_func(s_tir=True, private=True)
     def kernel(pixels_handle: T.handle, tensor_handle: T.handle):
         T.func_attr({"tirx.noalias": True})
-        pixels = T.match_buffer(pixels_handle, (batch, height, width, 3), "uint8")
+        pixels = T.match_buffer(pixels_handle, (batch, height, width, 3), "uint8", align=1)
         tensor = T.match_buffer(tensor_handle, (batch, 3, height, width), "float32")
         for row in T.parallel(batch * height):
             image, y = T.meta_var((row // height, row % height))
