@@ -37,7 +37,9 @@ def choose_tile(
     best: tuple[float, int, int] | None = None
     for tile_blocks in range(1, min(blocks, max_blocks) + 1):
         for pixels in range(1, min(width, MAX_PIXELS) + 1):
-            if pixels * tile_blocks * per_block > sums and pixels > 1:
+            # Beside the sums, each block's weights and one broadcast input are in registers.
+            used = (pixels + 1) * tile_blocks * per_block + 1
+            if (pixels * tile_blocks * per_block > sums or used > registers) and pixels > 1:
                 break
             cycles = _cycles(width, pixels, blocks, tile_blocks, per_block)
             if best is None or cycles < best[0] - 1e-9:
