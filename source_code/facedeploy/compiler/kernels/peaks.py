@@ -18,7 +18,7 @@ def multiply_add_loop(name: str, threads: int, lanes: int, steps: int) -> Any:
         seeds = argument("seeds", (SUMS, lanes))
         out = argument("out", (threads, SUMS, lanes))
         with T.parallel(0, threads) as part:
-            (sums,) = accumulators(1, SUMS, lanes, lambda _: splat(0.0, lanes))
+            (sums,) = accumulators(1, SUMS, lanes, lambda *_: splat(0.0, lanes))
             for index in range(SUMS):
                 store(sums, load(seeds, [index, 0], lanes), [index, 0], lanes)
             with T.serial(0, steps):

@@ -149,7 +149,7 @@ class Pointwise:
         lanes = layout.block
 
         def tile_of(x: Any, count: int) -> None:
-            sums = accumulators(blocks, count, lanes, lambda index: load(self.bias, [block + index, 0], lanes))
+            sums = accumulators(blocks, count, lanes, lambda index, _: load(self.bias, [block + index, 0], lanes))
             add_products(
                 sums,
                 count,

@@ -1,6 +1,6 @@
 """Dense convolution, direct: any kernel, stride, dilation and padding; several sources instead of a concatenation."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,8 @@ from facedeploy.compiler.kernels.blocked.emit import (
 from facedeploy.compiler.kernels.blocked.layout import Blocked
 from facedeploy.compiler.kernels.blocked.tiling import Tile, choose_tile
 from facedeploy.compiler.target import Target
+
+PANEL_BYTES = 16 * 1024  # Of weights: half of the smallest L1 of these targets.
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,10 @@ def direct_convolution(
     )
     rows_outer = -(-output.height // tile.rows)
     kernel_h, kernel_w = window.kernel
+    # Input blocks whose weights for one tile stay in L1 while all pixels of the rows use them.
+    panel = max(1, PANEL_BYTES // (kernel_h * kernel_w * inner * tile.blocks * lanes * 4))
+    if 2 * panel >= source_blocks:  # Then the sums' way through memory costs more than it saves.
+        panel = source_blocks
     with kernel(name) as builder:
         inputs = [argument(f"source_{index}", source.layout.shape) for index, source in enumerate(sources)]
         weights = argument("weights", (output.blocks, source_blocks, kernel_h, kernel_w, inner, lanes))
@@ -95,29 +101,84 @@ def direct_convolution(
         out = argument("out", output.shape)
         zero_halo(out, output)
 
+        def at(n: Any, block: Any, y: Any, x: Any) -> list[Any]:
+            return [n, block, y + output.halo, x + output.halo, 0]
+
+        def finish(value: Any, n: Any, block: Any, index: int, y: Any, x: Any) -> None:
+            slope = epilogue.slope_of(block + index if isinstance(block, int) else 0)
+            place = (n, block + index, y, x)
+            store(out, complete(value, epilogue, slope, residual, place, lanes), at(*place), lanes)
+
         def sum_tile(n: Any, y: Any, x: Any, pixels: int, block: Any, blocks: int) -> None:
-            sums = accumulators(blocks, pixels, lanes, lambda index: load(bias, [block + index, 0], lanes))
+            sums = accumulators(blocks, pixels, lanes, lambda index, _: load(bias, [block + index, 0], lanes))
             before = 0
             for source, data in zip(sources, inputs, strict=True):
-                _add_source(sums, pixels, source, data, weights, window, (n, y, x, block, before), lanes)
+                place = (n, y, x, block)
+                _add_source(sums, pixels, source, data, weights, window, place, (0, source.blocks, before), lanes)
                 before += source.blocks
             for index, total in enumerate(sums):
-                slope = epilogue.slope_of(block + index if isinstance(block, int) else 0)
                 for pixel in range(pixels):
-                    place = (n, block + index, y, x + pixel)
-                    value = complete(load(total, [pixel, 0], lanes), epilogue, slope, residual, place, lanes)
-                    store(out, value, [n, block + index, y + output.halo, x + pixel + output.halo, 0], lanes)
+                    finish(load(total, [pixel, 0], lanes), n, block, index, y, x + pixel)
+
+        def sum_panels(n: Any, for_row: Callable[[Callable[[Any], None]], None], block: Any, blocks: int) -> None:
+            """Some input blocks at a time, for all rows; sums are kept in the output in between."""
+
+            def each(body: Callable[[Any, Any, int], None]) -> None:
+                def row(y: Any) -> None:
+                    with T.serial(0, output.width) as x:
+                        for index in range(blocks):
+                            body(y, x, index)
+
+                for_row(row)
+
+            each(
+                lambda y, x, index: store(out, load(bias, [block + index, 0], lanes), at(n, block + index, y, x), lanes)
+            )
+            before = 0
+            for source, data in zip(sources, inputs, strict=True):
+
+                def add(c: Any, size: int, source: Source = source, data: Any = data, before: int = before) -> None:
+                    def tile_of(y: Any, x: Any, pixels: int) -> None:
+                        sums = accumulators(
+                            blocks,
+                            pixels,
+                            lanes,
+                            lambda index, pixel: load(out, at(n, block + index, y, x + pixel), lanes),
+                        )
+                        place = (n, y, x, block)
+                        _add_source(sums, pixels, source, data, weights, window, place, (c, size, before), lanes)
+                        for index, total in enumerate(sums):
+                            for pixel in range(pixels):
+                                value = load(total, [pixel, 0], lanes)
+                                store(out, value, at(n, block + index, y, x + pixel), lanes)
+
+                    for_row(lambda y: for_tiles(output.width, tile.pixels, lambda x, pixels: tile_of(y, x, pixels)))
+
+                for_tiles(source.blocks, panel, add)
+                before += source.blocks
+
+            def complete_at(y: Any, x: Any, index: int) -> None:
+                finish(load(out, at(n, block + index, y, x), lanes), n, block, index, y, x)
+
+            if epilogue != Epilogue():
+                each(complete_at)
 
         with share(output.batch * rows_outer) as (start, count), T.serial(0, count) as step:
             n, first_row = (start + step) // rows_outer, (start + step) % rows_outer * tile.rows
 
-            def rows_of(block: Any, blocks: int) -> None:
+            def for_row(body: Callable[[Any], None]) -> None:
                 extent = tile.rows if output.height % tile.rows == 0 else T.min(tile.rows, output.height - first_row)
                 with T.serial(0, extent) as row:
-                    for_tiles(
-                        output.width,
-                        tile.pixels,
-                        lambda x, pixels: sum_tile(n, first_row + row, x, pixels, block, blocks),
+                    body(first_row + row)
+
+            def rows_of(block: Any, blocks: int) -> None:
+                if panel < source_blocks:
+                    sum_panels(n, for_row, block, blocks)
+                else:
+                    for_row(
+                        lambda y: for_tiles(
+                            output.width, tile.pixels, lambda x, pixels: sum_tile(n, y, x, pixels, block, blocks)
+                        )
                     )
 
             for_blocks(output.blocks, tile.blocks, epilogue, rows_of)
@@ -131,11 +192,16 @@ def _add_source(
     data: Any,
     weights: Any,
     window: Window,
-    place: tuple[Any, Any, Any, Any, int],
+    place: tuple[Any, Any, Any, Any],
+    channels: tuple[Any, int, int],
     lanes: int,
 ) -> None:
-    """The products of one source. `place`: image, row, column, output block, and its first block of the weights."""
-    n, y, x, block, before = place
+    """The products of blocks of one source. `place`: image, row, column, output block.
+
+    `channels`: the first of the source's blocks, how many, and how many blocks of weights come before this source's.
+    """
+    n, y, x, block = place
+    first, blocks_in, before = channels
     (stride_h, stride_w), (dilation_h, dilation_w) = window.stride, window.dilation
     top, left = source.layout.halo - window.padding[0], source.layout.halo - window.padding[1]
     with T.serial(0, window.kernel[0]) as i, T.serial(0, window.kernel[1]) as j:
@@ -143,14 +209,16 @@ def _add_source(
 
         def value(pixel: int, c: Any, channel: Any) -> Any:
             column = (x + pixel) * stride_w + j * dilation_w + left
-            return data[n, c + source.first, row, column, channel]
+            return data[n, first + c + source.first, row, column, channel]
 
         add_products(
             sums,
             pixels,
-            blocks_in=source.blocks,
+            blocks_in=blocks_in,
             inner=source.layout.block,
             lanes=lanes,
-            weight=lambda index, c, channel: load(weights, [block + index, c + before, i, j, channel, 0], lanes),
+            weight=lambda index, c, channel: load(
+                weights, [block + index, first + c + before, i, j, channel, 0], lanes
+            ),
             value=value,
         )

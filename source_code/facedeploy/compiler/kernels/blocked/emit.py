@@ -148,12 +148,12 @@ def zero_halo(buffer: Any, layout: Blocked) -> None:
                 store(buffer, zeros, [n, c, y, width - 1 - edge, 0], layout.block)
 
 
-def accumulators(blocks: int, pixels: int, lanes: int, start: Callable[[int], Any]) -> list[Any]:
-    """Registers for sums: one buffer of (pixels, lanes) for each output block, filled with `start(index)`."""
+def accumulators(blocks: int, pixels: int, lanes: int, start: Callable[[int, int], Any]) -> list[Any]:
+    """Registers for sums: one buffer of (pixels, lanes) for each output block, filled with `start(index, pixel)`."""
     sums = [T.alloc_buffer((pixels, lanes), F32, scope="local") for _ in range(blocks)]
     for index, total in enumerate(sums):
         for pixel in range(pixels):
-            store(total, start(index), [pixel, 0], lanes)
+            store(total, start(index, pixel), [pixel, 0], lanes)
     return sums
 
 

@@ -117,7 +117,7 @@ def _level(
         scratch = T.alloc_buffer((width, blocks * LANES), "float32", scope="global")
 
         def tile_of(block: Any, size: int, x: Any, count: int) -> None:
-            sums = accumulators(size, count, LANES, lambda index: load(bias, [block + index, 0], LANES))
+            sums = accumulators(size, count, LANES, lambda index, _: load(bias, [block + index, 0], LANES))
             before = 0
             for source, data in zip(level.sources, inputs, strict=True):
                 _add_source(sums, count, source, data, weights, (n, y, x, block, before), inner)

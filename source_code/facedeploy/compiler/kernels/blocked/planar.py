@@ -234,7 +234,7 @@ class FirstLayer:
         """Vectors of output channels: `count` pixels of `blocks` blocks."""
         assert isinstance(self.rows, Rows)
         lanes, source = self.output.block, self.split.rows
-        sums = accumulators(blocks, count, lanes, lambda index: load(self.bias, [block + index, 0], lanes))
+        sums = accumulators(blocks, count, lanes, lambda index, _: load(self.bias, [block + index, 0], lanes))
 
         def taps(i: Any, channel: Any, row: Any, columns: list[int]) -> None:
             for j, column in enumerate(columns):
@@ -256,7 +256,7 @@ class FirstLayer:
     def _along_x(self, rows: PlanarRows, y: Any, x: Any, lanes: int, vectors: int) -> None:
         """Vectors of neighboring pixels: `vectors` of them for every output channel."""
         source, channels = self.split.rows, self.output.channels
-        sums = accumulators(channels, vectors, lanes, lambda index: broadcast(self.bias[0, index], lanes))
+        sums = accumulators(channels, vectors, lanes, lambda index, _: broadcast(self.bias[0, index], lanes))
 
         def taps(i: Any, channel: Any, row: Any, columns: list[int]) -> None:
             for j, column in enumerate(columns):

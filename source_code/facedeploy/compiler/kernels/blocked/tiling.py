@@ -9,7 +9,7 @@ LOADS_PER_CYCLE = 2.0
 LATENCY = 4.0  # Cycles until a sum can be added to again.
 LOAD_COST = 0.1  # Cycles a load adds even where it is not the bound: of tiles that tie, the one with fewest loads wins.
 MAX_PIXELS = 10  # More neighbors than that did not pay in any measurement, and take LLVM long.
-L2_BYTES = 256 * 1024  # What one kernel may hope to keep; smaller than any L2 of these targets.
+L2_BYTES = 512 * 1024  # What one kernel may hope to keep; smaller than any L2 of these targets.
 
 
 @dataclass(frozen=True)

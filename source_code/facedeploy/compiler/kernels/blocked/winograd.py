@@ -3,7 +3,7 @@
 Source: Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", arXiv:1509.09308.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -32,6 +32,9 @@ from facedeploy.compiler.target import Target
 OUT = 4  # Output pixels of a tile, a side.
 IN = 6  # Input pixels of a tile, a side.
 POINTS = IN * IN
+MIN_PIXELS = 12  # Fewer do not fill registers.
+SLAB_BYTES = 2 * L2_BYTES  # Transforms are used in the order in which they were made: a few may leave L2 before.
+WRITE_COST = 5  # Of a byte written beyond L2, in bytes read: the line is read, written, and read again.
 # The transform of a kernel's rows and columns.
 G = np.array(
     [
@@ -72,102 +75,159 @@ def winograd_convolution(
     Requires `takes(output)` and a halo of at least 1 in every source. Returns the PrimFunc and its tile, whose rows are
     rows of Winograd tiles.
     """
-    lanes, inner = output.block, sources[0].layout.block
-    source_blocks = sum(source.blocks for source in sources)
     tiles_h, tiles_w = output.height // OUT, output.width // OUT
-    # A slab of tile rows whose transforms stay in L2 while all 36 products are done.
-    tile_bytes = POINTS * tiles_w * (source_blocks * inner + output.blocks * lanes) * 4
-    slab = _divisor_up_to(tiles_h, max(1, 2 * L2_BYTES // tile_bytes))
-    while slab < tiles_h and slab * tiles_w < 12:  # Too few pixels to fill registers.
-        slab = _divisor_up_to(tiles_h, tiles_h, above=slab)
-    pixels = slab * tiles_w
-    tile = choose_tile(target, width=pixels, blocks=output.blocks, lanes=lanes)
-    tile = replace(tile, rows=slab, reason=f"{slab} of {tiles_h} rows of Winograd tiles at a time; {tile.reason}")
+    channels = sum(source.blocks for source in sources) * sources[0].layout.block, output.blocks * output.block
+    slab = choose_slab(tiles_h, tiles_w, *channels)
+    tile = choose_tile(target, width=slab * tiles_w, blocks=output.blocks, lanes=output.block)
+    reason = f"{tile.reason}; {slab} of {tiles_h} rows of {tiles_w} Winograd tiles at a time"
+    tile = replace(tile, rows=slab, reason=reason)
     with kernel(name) as builder:
-        inputs = [argument(f"source_{index}", source.layout.shape) for index, source in enumerate(sources)]
-        weights = argument("weights", (POINTS, output.blocks, source_blocks * inner, lanes))
-        bias = argument("bias", (output.blocks, lanes))
-        residual = argument("residual", epilogue.residual.shape) if epilogue.residual else None
-        out = argument("out", output.shape)
-        zero_halo(out, output)
-        slabs = tiles_h // slab
-        with share(output.batch * slabs) as (start, count), T.serial(0, count) as step:
-            n, first = (start + step) // slabs, (start + step) % slabs * slab
-            spectrum = T.alloc_buffer((POINTS, source_blocks, pixels, inner), "float32", scope="global")
-            products = T.alloc_buffer((POINTS, output.blocks, pixels, lanes), "float32", scope="global")
-
-            # 1. Transform the input tiles.
-            before = 0
-            for source, data in zip(sources, inputs, strict=True):
-                edge = source.layout.halo - 1
-                with T.serial(0, source.blocks) as c, T.serial(0, slab) as row, T.serial(0, tiles_w) as column:
-                    columns = []
-                    for j in range(IN):
-                        place = [n, c + source.first]
-                        pixel_column = [
-                            T.Bind(
-                                load(data, [*place, (first + row) * OUT + i + edge, column * OUT + j + edge, 0], inner)
-                            )
-                            for i in range(IN)
-                        ]
-                        columns.append(_transform_input(pixel_column, inner))
-                    for i in range(IN):
-                        for j, value in enumerate(_transform_input([columns[j][i] for j in range(IN)], inner)):
-                            store(spectrum, value, [i * IN + j, c + before, row * tiles_w + column, 0], inner)
-                before += source.blocks
-
-            # 2. For each of the 36 points, a matrix product over the input channels.
-            with T.serial(0, POINTS) as point:
-
-                def product(block: Any, blocks: int, point: Any = point) -> None:
-                    def product_tile(pixel: Any, count: int) -> None:
-                        sums = accumulators(blocks, count, lanes, lambda _: splat(0.0, lanes))
-                        add_products(
-                            sums,
-                            count,
-                            blocks_in=source_blocks,
-                            inner=inner,
-                            lanes=lanes,
-                            weight=lambda index, c, channel: load(
-                                weights, [point, block + index, c * inner + channel, 0], lanes
-                            ),
-                            value=lambda offset, c, channel: spectrum[point, c, pixel + offset, channel],
-                        )
-                        for index, total in enumerate(sums):
-                            for offset in range(count):
-                                value = load(total, [offset, 0], lanes)
-                                store(products, value, [point, block + index, pixel + offset, 0], lanes)
-
-                    for_tiles(pixels, tile.pixels, product_tile)
-
-                for_tiles(output.blocks, tile.blocks, product)
-
-            # 3. Transform back, and finish.
-            def finish(block: Any, slope: float) -> None:
-                with T.serial(0, slab) as row, T.serial(0, tiles_w) as column:
-                    offset = T.Bind(load(bias, [block, 0], lanes))
-                    pixel = row * tiles_w + column
-                    columns = [
-                        _transform_output(
-                            [T.Bind(load(products, [i * IN + j, block, pixel, 0], lanes)) for i in range(IN)], lanes
-                        )
-                        for j in range(IN)
-                    ]
-                    for i in range(OUT):
-                        y = (first + row) * OUT + i
-                        for j, value in enumerate(_transform_output([columns[j][i] for j in range(IN)], lanes)):
-                            x = column * OUT + j
-                            place = (n, block, y, x)
-                            result = complete(value + offset, epilogue, slope, residual, place, lanes)
-                            store(out, result, [n, block, y + output.halo, x + output.halo, 0], lanes)
-
-            if epilogue.uniform(range(output.blocks)):
-                with T.serial(0, output.blocks) as block:
-                    finish(block, epilogue.slope_of(0))
-            else:
-                for index in range(output.blocks):
-                    finish(index, epilogue.slope_of(index))
+        work = _Winograd(sources, output, epilogue, tile, slab)
+        zero_halo(work.out, output)
+        if slab == tiles_h:
+            with T.serial(0, output.batch) as n:
+                work.whole_image(n)
+        else:
+            slabs = tiles_h // slab
+            with share(output.batch * slabs) as (start, count), T.serial(0, count) as step:
+                work.one_slab((start + step) // slabs, (start + step) % slabs * slab)
     return builder.get(), tile
+
+
+def choose_slab(tiles_h: int, tiles_w: int, inputs: int, outputs: int) -> int:
+    """How many rows of tiles share a pass over the weights: what costs least beyond L2.
+
+    Weights are read for every slab, unless they and its transforms fit L2; the transforms, if they do not fit it
+    themselves, are written and read there.
+    """
+    weights = POINTS * inputs * outputs * 4
+
+    def cost(slab: int) -> int:
+        slabs, transforms = tiles_h // slab, POINTS * slab * tiles_w * (inputs + outputs) * 4
+        spilled = (1 + WRITE_COST) * transforms * slabs if transforms > SLAB_BYTES else 0
+        return spilled + (weights * slabs if weights + transforms > SLAB_BYTES else weights)
+
+    divisors = [slab for slab in range(1, tiles_h + 1) if tiles_h % slab == 0]
+    return min((slab for slab in divisors if slab * tiles_w >= MIN_PIXELS or slab == tiles_h), key=cost)
+
+
+class _Winograd:
+    """The three steps, for any rows of tiles: `first` is the first of a slab, `row` counts from there."""
+
+    def __init__(self, sources: Sequence[Source], output: Blocked, epilogue: Epilogue, tile: Tile, slab: int) -> None:
+        self.sources, self.output, self.epilogue, self.tile, self.slab = sources, output, epilogue, tile, slab
+        self.inner, self.lanes = sources[0].layout.block, output.block
+        self.source_blocks = sum(source.blocks for source in sources)
+        self.tiles_w = output.width // OUT
+        self.pixels = slab * self.tiles_w
+        self.inputs = [argument(f"source_{index}", source.layout.shape) for index, source in enumerate(sources)]
+        self.weights = argument("weights", (POINTS, output.blocks, self.source_blocks * self.inner, self.lanes))
+        self.bias = argument("bias", (output.blocks, self.lanes))
+        self.residual = argument("residual", epilogue.residual.shape) if epilogue.residual else None
+        self.out = argument("out", output.shape)
+
+    def one_slab(self, n: Any, first: Any) -> None:
+        """All of a slab in one thread."""
+        self._allocate()
+        with T.serial(0, self.slab) as row:
+            self.transform_row(n, first, row)
+        with T.serial(0, POINTS) as point:
+            self.multiply(point)
+        self._for_blocks(lambda block, slope: self._finish_rows(n, first, block, slope))
+
+    def whole_image(self, n: Any) -> None:
+        """A slab that is the whole image: its threads share every step."""
+        self._allocate()
+        with share(self.slab) as (start, count), T.serial(0, count) as step:
+            self.transform_row(n, 0, start + step)
+        with share(POINTS) as (start, count), T.serial(0, count) as step:
+            self.multiply(start + step)
+        with share(self.slab) as (start, count), T.serial(0, count) as step:
+            self._for_blocks(lambda block, slope: self.finish_row(n, 0, start + step, block, slope))
+
+    def _allocate(self) -> None:
+        shape = (POINTS, self.source_blocks, self.pixels, self.inner)
+        self.spectrum = T.alloc_buffer(shape, "float32", scope="global")
+        shape = (POINTS, self.output.blocks, self.pixels, self.lanes)
+        self.products = T.alloc_buffer(shape, "float32", scope="global")
+
+    def _for_blocks(self, body: Callable[[Any, float], None]) -> None:
+        if self.epilogue.uniform(range(self.output.blocks)):
+            with T.serial(0, self.output.blocks) as block:
+                body(block, self.epilogue.slope_of(0))
+        else:
+            for index in range(self.output.blocks):
+                body(index, self.epilogue.slope_of(index))
+
+    def transform_row(self, n: Any, first: Any, row: Any) -> None:
+        """1. Transform the input tiles of a row."""
+        inner, before = self.inner, 0
+        for source, data in zip(self.sources, self.inputs, strict=True):
+            edge = source.layout.halo - 1
+            with T.serial(0, source.blocks) as c, T.serial(0, self.tiles_w) as column:
+                columns = []
+                for j in range(IN):
+                    place = [n, c + source.first]
+                    pixel_column = [
+                        T.Bind(load(data, [*place, (first + row) * OUT + i + edge, column * OUT + j + edge, 0], inner))
+                        for i in range(IN)
+                    ]
+                    columns.append(_transform_input(pixel_column, inner))
+                for i in range(IN):
+                    for j, value in enumerate(_transform_input([columns[j][i] for j in range(IN)], inner)):
+                        store(self.spectrum, value, [i * IN + j, c + before, row * self.tiles_w + column, 0], inner)
+            before += source.blocks
+
+    def multiply(self, point: Any) -> None:
+        """2. For one of the 36 points, a matrix product over the input channels."""
+        inner, lanes = self.inner, self.lanes
+
+        def product(block: Any, blocks: int) -> None:
+            def product_tile(pixel: Any, count: int) -> None:
+                sums = accumulators(blocks, count, lanes, lambda *_: splat(0.0, lanes))
+                add_products(
+                    sums,
+                    count,
+                    blocks_in=self.source_blocks,
+                    inner=inner,
+                    lanes=lanes,
+                    weight=lambda index, c, channel: load(
+                        self.weights, [point, block + index, c * inner + channel, 0], lanes
+                    ),
+                    value=lambda offset, c, channel: self.spectrum[point, c, pixel + offset, channel],
+                )
+                for index, total in enumerate(sums):
+                    for offset in range(count):
+                        value = load(total, [offset, 0], lanes)
+                        store(self.products, value, [point, block + index, pixel + offset, 0], lanes)
+
+            for_tiles(self.pixels, self.tile.pixels, product_tile)
+
+        for_tiles(self.output.blocks, self.tile.blocks, product)
+
+    def _finish_rows(self, n: Any, first: Any, block: Any, slope: float) -> None:
+        with T.serial(0, self.slab) as row:
+            self.finish_row(n, first, row, block, slope)
+
+    def finish_row(self, n: Any, first: Any, row: Any, block: Any, slope: float) -> None:
+        """3. Transform a row of tiles back, and complete it."""
+        lanes, output = self.lanes, self.output
+        with T.serial(0, self.tiles_w) as column:
+            offset = T.Bind(load(self.bias, [block, 0], lanes))
+            pixel = row * self.tiles_w + column
+            columns = [
+                _transform_output(
+                    [T.Bind(load(self.products, [i * IN + j, block, pixel, 0], lanes)) for i in range(IN)], lanes
+                )
+                for j in range(IN)
+            ]
+            for i in range(OUT):
+                y = (first + row) * OUT + i
+                for j, value in enumerate(_transform_output([columns[j][i] for j in range(IN)], lanes)):
+                    x = column * OUT + j
+                    place = (n, block, y, x)
+                    result = complete(value + offset, self.epilogue, slope, self.residual, place, lanes)
+                    store(self.out, result, [n, block, y + output.halo, x + output.halo, 0], lanes)
 
 
 def _transform_input(d: Sequence[Any], lanes: int) -> list[Any]:
@@ -198,11 +258,3 @@ def _transform_output(m: Sequence[Any], lanes: int) -> list[Any]:
         T.Bind(near_sum + four * far_sum),
         T.Bind(near_difference + eight * far_difference + m[5]),
     ]
-
-
-def _divisor_up_to(number: int, limit: int, above: int = 0) -> int:
-    """The largest divisor of `number` up to `limit`; with `above`, the smallest beyond that."""
-    divisors = [candidate for candidate in range(1, number + 1) if number % candidate == 0]
-    if above:
-        return next(candidate for candidate in divisors if candidate > above)
-    return max(candidate for candidate in divisors if candidate <= limit)
