@@ -20,6 +20,7 @@ from facedeploy.detect.slots import Slots
 from facedeploy.runtime.device import check_device, check_machine
 from facedeploy.runtime.threads import threads_of_call, use_threads
 from facedeploy.runtime.trace import Trace
+from facedeploy.runtime.weights import load_weights
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -62,8 +63,7 @@ class Model:
         threads = threads_of_call(threads, artifact.manifest.target.threads, count)
         try:
             library = tvm.runtime.load_module(str(artifact.code.resolve()))
-            loaded = tvm.runtime.load_param_dict(artifact.params.read_bytes())
-            params = [loaded[str(index)] for index in range(len(loaded))]
+            params = load_weights(artifact.params)
             return [cls(artifact, library, params, threads) for _ in range(count)]
         except (RuntimeError, OSError, ValueError, KeyError, AttributeError) as error:
             reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
