@@ -109,6 +109,18 @@ def test_activation_stays_when_something_else_reads_the_sum(imported: Import) ->
     assert kinds(graph) == ["Convolution", "relax.nn.relu"]
 
 
+@pytest.mark.parametrize(("slopes", "joined"), [([0.25] * 16, True), ([0.25], True), ([0.25] * 15 + [0.5], False)])
+def test_prelu_of_one_slope_joins(imported: Import, slopes: list[float], joined: bool) -> None:
+    net = Net()
+    steep = net.constant(np.array(slopes, np.float32).reshape(-1, 1, 1))
+    graph = imported(net, [net.add("PRelu", net.conv("input", 16, 16), steep)])
+    fuse_epilogue(graph)
+    assert kinds(graph) == (["Convolution"] if joined else ["Convolution", "relax.nn.prelu"])
+    if joined:
+        assert isinstance(graph.nodes[0], Convolution)
+        assert (graph.nodes[0].slopes == 0.25).all()
+
+
 def test_leaky_relu_steeper_than_one_stays(imported: Import) -> None:
     net = Net()
     graph = imported(net, [net.add("LeakyRelu", net.conv("input", 16, 16), alpha=1.5)])

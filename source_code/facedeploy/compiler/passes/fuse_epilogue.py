@@ -5,7 +5,8 @@ from tvm.ir import GenericConst
 
 from facedeploy.compiler.graph.nodes import Convolution, Graph, Node, Operator, Value
 
-ADD, RELU, LEAKY, RESIZE = "relax.add", "relax.nn.relu", "relax.nn.leakyrelu", "relax.image.resize2d"
+ADD, RELU, LEAKY, PRELU = "relax.add", "relax.nn.relu", "relax.nn.leakyrelu", "relax.nn.prelu"
+RESIZE = "relax.image.resize2d"
 
 
 def fuse_epilogue(graph: Graph) -> None:
@@ -52,11 +53,9 @@ def _fuse_bias(graph: Graph, node: Convolution) -> bool:
 
 
 def _fuse_activation(graph: Graph, node: Convolution) -> bool:
-    reader = _reader(graph, node, RELU, LEAKY)
-    if reader is None:
-        return False
-    slope = float(reader.call.attrs.alpha) if reader.name == LEAKY else 0.0
-    if not 0.0 <= slope <= 1.0:
+    reader = _reader(graph, node, RELU, LEAKY, PRELU)
+    slope = _slope(reader) if reader is not None else None
+    if reader is None or slope is None or not 0.0 <= slope <= 1.0:
         return False
     if node.residual is not None:
         if node.slope_after != 1.0:
@@ -68,6 +67,17 @@ def _fuse_activation(graph: Graph, node: Convolution) -> bool:
         return False
     _take_over(graph, node, reader)
     return True
+
+
+def _slope(activation: Operator) -> float | None:
+    """What an activation multiplies negative numbers by; None where channels differ in it."""
+    if activation.name == RELU:
+        return 0.0
+    if activation.name == LEAKY:
+        return float(activation.call.attrs.alpha)
+    slopes = activation.call.args[1]
+    values = np.unique(slopes.value.numpy()) if isinstance(slopes, GenericConst) else []
+    return float(values[0]) if len(values) == 1 else None
 
 
 def _fuse_residual(graph: Graph, node: Convolution) -> bool:
