@@ -99,15 +99,20 @@ def test_automatic_padding_gets_its_numbers(how: str, pads: list[int]) -> None:
     assert np.array_equal(run(result, image)[0], run(model, image)[0])
 
 
-def test_dropout_and_identity_go_and_clip_at_zero_is_relu() -> None:
+def test_dropout_and_identity_go_and_clip_from_zero_is_relu() -> None:
     nodes = [
         helper.make_node("Dropout", ["input"], ["a"]),
-        helper.make_node("Clip", ["a", "low"], ["b"]),
-        helper.make_node("Identity", ["b"], ["c"]),
-        helper.make_node("Clip", ["c", "low", "high"], ["output"]),
+        helper.make_node("Clip", ["a", "", "one"], ["b"]),
+        helper.make_node("Clip", ["b", "half"], ["c"]),
+        helper.make_node("Identity", ["c"], ["d"]),
+        helper.make_node("Clip", ["d", "zero", "one"], ["output"]),
     ]
-    result = prepared(model_of(nodes, {"low": np.float32(0), "high": np.float32(6)}, (1, 3, 4, 4)), 1, 3, 4, 4)
-    assert kinds(result) == {"Relu": 1, "Clip": 1}
+    constants = {name: np.float32(value) for name, value in (("zero", 0), ("half", -0.5), ("one", 1))}
+    model = model_of(nodes, constants, (1, 3, 4, 4))
+    result = prepared(model, 1, 3, 4, 4)
+    assert [node.op_type for node in result.graph.node] == ["Clip", "Clip", "Relu", "Clip"]
+    image = image_of(1, 3, 4, 4)
+    assert np.array_equal(run(result, image)[0], run(model, image)[0])
 
 
 def test_quantized_weights_keep_their_operators() -> None:

@@ -14,10 +14,8 @@ def canonicalize_onnx(model: Any, shapes: Shapes) -> None:
 
     Ensures: Dropout and Identity are gone, but for one that makes an output (the importer gives Dropout a mask that
     nothing reads); `auto_pad` is pads (the importer pads SAME_LOWER as SAME_UPPER); a Split is slices, as every other
-    node yields one tensor; a Clip at zero alone is a Relu.
+    node yields one tensor; a Clip from zero on is a Relu, and a Clip of what it yields where there is a limit above.
     """
-    import onnx
-
     graph = model.graph
     constants = {entry.name: entry for entry in graph.initializer}
     outputs = {output.name for output in graph.output}
@@ -30,9 +28,12 @@ def canonicalize_onnx(model: Any, shapes: Shapes) -> None:
             continue
         if node.op_type in WINDOWED:
             _name_pads(node, constants, shapes)
-        if node.op_type == "Clip" and _is_relu(node, constants):
-            node.CopyFrom(onnx.helper.make_node("Relu", [node.input[0]], list(node.output), node.name))
-        kept += _slices(node, graph, constants, shapes) if node.op_type == "Split" else [node]
+        if node.op_type == "Clip":
+            kept += _limits(node, constants)
+        elif node.op_type == "Split":
+            kept += _slices(node, graph, constants, shapes)
+        else:
+            kept.append(node)
     del graph.node[:]
     graph.node.extend(kept)
 
@@ -49,15 +50,22 @@ def _does_nothing(node: Any) -> bool:
     return dropout or node.op_type == "Identity"
 
 
-def _is_relu(node: Any, constants: Mapping[str, Any]) -> bool:
+def _limits(node: Any, constants: Mapping[str, Any]) -> list[Any]:
+    """A Clip from zero on as a Relu, which can become part of a convolution; any other Clip as it is."""
     import onnx
 
-    low, high = ([*node.input[1:], "", ""])[:2]
-    if low not in constants or (high and high not in constants):
-        return False
-    values = [onnx.numpy_helper.to_array(constants[name]) for name in (low, high) if name]
-    single = np.finfo(np.float32).max
-    return values[0].dtype == np.float32 and float(values[0]) == 0 and (len(values) == 1 or float(values[1]) >= single)
+    low, high = [*node.input[1:], "", ""][:2]
+    zero = onnx.numpy_helper.to_array(constants[low]) if low in constants else None
+    if zero is None or zero.dtype != np.float32 or float(zero) != 0:
+        return [node]
+    output = node.output[0]
+    if not high:
+        return [onnx.helper.make_node("Relu", [node.input[0]], [output], node.name)]
+    positive = f"{output}.positive"
+    return [
+        onnx.helper.make_node("Relu", [node.input[0]], [positive]),
+        onnx.helper.make_node("Clip", [positive, "", high], [output], node.name),
+    ]
 
 
 def _name_pads(node: Any, constants: Mapping[str, Any], shapes: Shapes) -> None:

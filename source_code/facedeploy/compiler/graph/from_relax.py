@@ -7,7 +7,9 @@ import tvm
 from tvm import relax
 from tvm.ir import GenericConst
 
+from facedeploy.compiler.graph.elementwise import elementwise_of
 from facedeploy.compiler.graph.nodes import Convolution, Graph, Node, Operator, Value, whole
+from facedeploy.compiler.graph.pooling import pooling_of
 from facedeploy.compiler.kernels.blocked.direct import Window
 
 
@@ -39,7 +41,8 @@ def graph_of(main: Any) -> Graph | None:
         if value is None or not isinstance(bound, relax.Call):
             return None
         values[binding.var] = value
-        nodes.append(_convolution(bound, values, value) or _operator(bound, values, value))
+        operator = _operator(bound, values, value)
+        nodes.append(_convolution(bound, values, value) or pooling_of(operator) or elementwise_of(operator) or operator)
     if returned in values:
         return Graph([values[parameter] for parameter in main.params], nodes, [values[returned]])
     return None

@@ -9,11 +9,24 @@ import numpy.typing as npt
 import tvm
 from tvm import relax
 
-from facedeploy.compiler.graph.nodes import Convolution, Graph, Heads, Node, Operator, Part, Separable, Value
+from facedeploy.compiler.graph.blocked_operators import blocked_operators
+from facedeploy.compiler.graph.nodes import (
+    Convolution,
+    Elementwise,
+    Graph,
+    Heads,
+    Node,
+    Operator,
+    Part,
+    Pooling,
+    Separable,
+    Value,
+)
 from facedeploy.compiler.kernels.blocked import winograd
 from facedeploy.compiler.kernels.blocked.conversion import blocked_to_planar, planar_to_blocked
 from facedeploy.compiler.kernels.blocked.depthwise import depthwise_convolution, separable_convolution
 from facedeploy.compiler.kernels.blocked.direct import Source, Window, channel_blocks, direct_convolution
+from facedeploy.compiler.kernels.blocked.elementwise import elementwise
 from facedeploy.compiler.kernels.blocked.emit import Epilogue
 from facedeploy.compiler.kernels.blocked.heads import Level, Output, heads_convolution
 from facedeploy.compiler.kernels.blocked.layout import (
@@ -25,6 +38,7 @@ from facedeploy.compiler.kernels.blocked.layout import (
     pack_depthwise,
 )
 from facedeploy.compiler.kernels.blocked.planar import MAX_CHANNELS, pack_planar, planar_convolution
+from facedeploy.compiler.kernels.blocked.pooling import pooling
 from facedeploy.compiler.kernels.blocked.winograd import pack_winograd, winograd_convolution
 from facedeploy.compiler.target import Target
 
@@ -46,7 +60,8 @@ class _Emitter:
     reasons: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.layouts = _layouts(self.graph)
+        self.on_blocks = blocked_operators(self.graph)
+        self.layouts = _layouts(self.graph, self.on_blocks)
         self.planar: dict[int, Any] = {}  # Relax variables by id of the value.
         self.blocked: dict[int, Any] = {}
 
@@ -65,6 +80,10 @@ class _Emitter:
 
     def emit(self, node: Node) -> None:
         match node:
+            case Pooling() if node in self.on_blocks:
+                self.emit_pooling(node)
+            case Elementwise() if node in self.on_blocks:
+                self.emit_elementwise(node)
             case Operator():
                 self.emit_operator(node)
             case Convolution():
@@ -88,12 +107,28 @@ class _Emitter:
         arguments = [rebuild(argument) for argument in call.args]
         self.planar[id(node.outputs[0])] = self.builder.emit(relax.Call(call.op, arguments, call.attrs, call.ty_args))
 
+    def emit_pooling(self, node: Pooling) -> None:
+        source, output = self.layouts[id(node.operands[0])], self.layouts[id(node.outputs[0])]
+        name = f"{node.kind}_pool_{output.channels}x{output.height}x{output.width}"
+        function = pooling(name, source, output, node.window, node.kind)
+        arguments = [self.as_blocked(node.operands[0])]
+        self.call(function, arguments, node.outputs, [output.shape], f"{node.window.kernel} window, a row at a time")
+
+    def emit_elementwise(self, node: Elementwise) -> None:
+        output = self.layouts[id(node.outputs[0])]
+        name = f"{node.name.split('.')[-1]}_{output.channels}x{output.height}x{output.width}"
+        sources = [self.layouts[id(value)] for value in node.operands]
+        constants = [] if node.channels is None else [_constant(pack_bias(node.channels, output.block))]
+        function = elementwise(name, node.name, node.numbers, sources, len(constants), output)
+        arguments = [*(self.as_blocked(value) for value in node.operands), *constants]
+        self.call(function, arguments, node.outputs, [output.shape], "one pass, bound by memory")
+
     def emit_convolution(self, node: Convolution) -> None:
         output = self.layouts[id(node.output)]
         size = f"{node.weights.shape[1]}x{output.height}x{output.width}_{output.channels}"
         kernel_size = f"{node.window.kernel[0]}x{node.window.kernel[1]}"
         bias = pack_bias(node.bias, output.block)
-        if _reads_planar(self.graph, node):
+        if _reads_planar(self.graph, node, self.on_blocks):
             function, tile = planar_convolution(
                 f"planar{kernel_size}_{size}",
                 node.sources[0].value.shape,  # type: ignore[arg-type]
@@ -222,8 +257,8 @@ class _Emitter:
         return self.planar[id(value)]
 
 
-def _layouts(graph: Graph) -> dict[int, Blocked]:
-    """The blocked layout of every value that a convolution reads or writes, with the halo its readers need."""
+def _layouts(graph: Graph, on_blocks: set[Operator]) -> dict[int, Blocked]:
+    """The blocked layout of every value that a blocked kernel reads or writes, with the halo its readers need."""
     halos: dict[int, int] = {}
     values: dict[int, Value] = {}
 
@@ -239,6 +274,9 @@ def _layouts(graph: Graph) -> dict[int, Blocked]:
             need(convolution.output, 0)
             if convolution.residual:
                 need(convolution.residual, 0)
+        if isinstance(node, Operator) and node in on_blocks:
+            for value in [*node.operands, *node.outputs]:
+                need(value, 0)
         if isinstance(node, Heads):
             for parts, _, _ in node.levels:
                 for part in parts:
@@ -259,12 +297,14 @@ def _convolutions(node: Node) -> list[Convolution]:
     return []
 
 
-def _reads_planar(graph: Graph, node: Convolution) -> bool:
-    """Whether a convolution reads the tensor as it is: few channels, made by no convolution."""
+def _reads_planar(graph: Graph, node: Convolution, on_blocks: set[Operator]) -> bool:
+    """Whether a convolution reads the tensor as it is: few channels, made by no blocked kernel."""
     if node.depthwise or node.residual is not None or len(node.sources) != 1 or len(set(node.slopes.tolist())) != 1:
         return False
     producer = graph.producer(node.sources[0].value)
-    return node.weights.shape[1] <= MAX_CHANNELS and (producer is None or isinstance(producer, Operator))
+    return node.weights.shape[1] <= MAX_CHANNELS and (
+        producer is None or (isinstance(producer, Operator) and producer not in on_blocks)
+    )
 
 
 def _takes_winograd(window: Window, output: Blocked) -> bool:

@@ -3,7 +3,7 @@
 import numpy as np
 from tvm.ir import GenericConst
 
-from facedeploy.compiler.graph.nodes import Convolution, Graph, Node, Operator, Value
+from facedeploy.compiler.graph.nodes import Convolution, Elementwise, Graph, Node, Operator, Value
 
 ADD, RELU, LEAKY, PRELU = "relax.add", "relax.nn.relu", "relax.nn.leakyrelu", "relax.nn.prelu"
 RESIZE = "relax.image.resize2d"
@@ -110,13 +110,8 @@ def _fuse_residual(graph: Graph, node: Convolution) -> bool:
 def _enlarged(graph: Graph, value: Value) -> tuple[Value, int] | None:
     """What a value is a nearest enlargement of, and the factor, if it is one that nobody else reads."""
     producer = graph.producer(value)
-    if not isinstance(producer, Operator) or producer.name != RESIZE or graph.only_reader(value) is None:
+    if not isinstance(producer, Elementwise) or producer.name != RESIZE or graph.only_reader(value) is None:
         return None
-    attributes = producer.call.attrs
     source = producer.inputs[0]
-    factor = value.shape[2] // source.shape[2]
-    exact = value.shape[2:] == (source.shape[2] * factor, source.shape[3] * factor)
-    nearest = attributes.method == "nearest_neighbor" and attributes.layout == "NCHW"
-    # Asymmetric coordinates rounded down: pixel i is i // factor of the source, which is what the kernels do.
-    plain = attributes.coordinate_transformation_mode == "asymmetric" and attributes.rounding_method in ("floor", "")
-    return (source, factor) if exact and nearest and plain else None
+    factors = {value.shape[axis] // source.shape[axis] for axis in (2, 3)}
+    return (source, factors.pop()) if len(factors) == 1 else None
