@@ -25,7 +25,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=100)
     parser.add_argument("--first", type=int, default=0, help="the first seed")
-    parser.add_argument("--nodes", type=int, default=6, help="steps a graph")
+    parser.add_argument("--steps", type=int, default=3, help="steps a graph")
     parser.add_argument("--timeout", type=float, default=300, help="seconds a graph may take")
     parser.add_argument("--save", type=Path, help="folder for the models that fail")
     options = parser.parse_args()
@@ -34,7 +34,7 @@ def main() -> int:
     for seed in range(options.first, options.first + options.count):
         pool = pool or ProcessPoolExecutor(1, get_context("spawn"))
         try:
-            verdict, detail = pool.submit(check, seed, options.nodes).result(options.timeout)
+            verdict, detail = pool.submit(check, seed, options.steps).result(options.timeout)
         except BrokenProcessPool:
             pool, verdict, detail = None, "crash", "the process died"
         except TimeoutError:
@@ -46,7 +46,7 @@ def main() -> int:
             print(f"seed {seed}: {verdict}: {detail}", flush=True)
             if options.save:
                 options.save.mkdir(parents=True, exist_ok=True)
-                onnx.save(RandomGraph(seed).model(options.nodes), options.save / f"{seed}.onnx")
+                onnx.save(RandomGraph(seed).model(options.steps), options.save / f"{seed}.onnx")
     print(
         f"{sum(counts.values())} graphs, {counts['mismatch']} mismatches, {counts['crash']} crashes, "
         f"{counts['refused']} refused with a clear error"
@@ -54,7 +54,7 @@ def main() -> int:
     return int(counts["mismatch"] + counts["crash"] > 0)
 
 
-def check(seed: int, nodes: int) -> tuple[str, str]:
+def check(seed: int, steps: int) -> tuple[str, str]:
     """One graph: equal, mismatch, refused or crash, and what there is to say of it."""
     from differential import BOUND, worst_difference
 
@@ -62,7 +62,7 @@ def check(seed: int, nodes: int) -> tuple[str, str]:
     from facedeploy.core.errors import CompileError
 
     graph = RandomGraph(seed)
-    model = graph.model(nodes)
+    model = graph.model(steps)
     image = graph.rng.normal(0, 1, graph.shape).astype(np.float32)
     target = resolve_target(LEVELS[seed % len(LEVELS)])
     if not all(host_features().get(feature, False) for feature in target.features):

@@ -29,9 +29,9 @@ class RandomGraph:
         self.constants: dict[str, onnx.ValueInfoProto] = {}
         self.arrays: dict[str, onnx.TensorProto] = {}
 
-    def model(self, nodes: int) -> onnx.ModelProto:
-        """The whole graph, with so many steps before its outputs."""
-        steps = [
+    def model(self, steps: int) -> onnx.ModelProto:
+        """The whole graph: so many steps, then outputs."""
+        kinds = [
             *[self.block] * 6,
             *[self.residual, self.pyramid, self.branches, self.separable],
             *[
@@ -47,8 +47,8 @@ class RandomGraph:
             ],
             *[self.split, self.slice, self.pad, self.transpose, self.identity, self.transposed, self.gate, self.norm],
         ]
-        for _ in range(nodes):
-            steps[self.integer(0, len(steps) - 1)](self.pick())
+        for _ in range(steps):
+            self.one_of(kinds)(self.pick())
         outputs = self.finish()
         graph = helper.make_graph(
             self.nodes,

@@ -45,8 +45,8 @@ def _attributes(node: Any) -> dict[str, Any]:
 
 
 def _does_nothing(node: Any) -> bool:
-    """A Dropout whose mask or training mode is asked for is for the importer to refuse."""
-    dropout = node.op_type == "Dropout" and sum(map(bool, node.output)) == 1 and len(list(filter(None, node.input))) < 3
+    """At inference a Dropout does nothing; one whose mask is read is for the importer."""
+    dropout = node.op_type == "Dropout" and sum(map(bool, node.output)) == 1
     return dropout or node.op_type == "Identity"
 
 

@@ -14,8 +14,9 @@ OPERATORS = {"maximum": (relax.op.maximum, topi.maximum), "minimum": (relax.op.m
 def restore_limits(module: tvm.IRModule, function: str = "main") -> tvm.IRModule:
     """Replace a call of a kernel that computes max or min with a scalar constant by that operator.
 
-    Requires: constants are folded. Kernels are told by their names, and by being equal to what TVM makes of the operator for these arguments. Ensures:
-    passes that look at operators see a Clip; kernels that nothing calls any more are left for dead code elimination.
+    Requires: constants are folded. Kernels are told by their names, and by being equal to what TVM makes of the
+    operator for these arguments. Ensures: passes that look at operators see a Clip; kernels that nothing calls any more
+    are left for dead code elimination.
     """
     result = module.clone()
     result[function] = _Restorer(module).visit_expr(module[function])
