@@ -76,8 +76,8 @@ def _slope(activation: Operator) -> float | None:
     if activation.name == LEAKY:
         return float(activation.call.attrs.alpha)
     slopes = activation.call.args[1]
-    values = np.unique(slopes.value.numpy()) if isinstance(slopes, GenericConst) else []
-    return float(values[0]) if len(values) == 1 else None
+    values = set(slopes.value.numpy().reshape(-1).tolist()) if isinstance(slopes, GenericConst) else set()
+    return values.pop() if len(values) == 1 else None
 
 
 def _fuse_residual(graph: Graph, node: Convolution) -> bool:
