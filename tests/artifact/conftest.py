@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from facedeploy.artifact.manifest import SCHEMA, CompiledFor, Manifest, PostProcess, Source, Versions
+from facedeploy.artifact.manifest import SCHEMA, CompiledFor, Kernel, Manifest, PostProcess, Source, Versions
 from facedeploy.artifact.store import CODE, PARAMS, Artifact, save_artifact
 from facedeploy.core.nms_params import NmsParams
 from facedeploy.core.normalization import Normalization
@@ -32,6 +32,7 @@ def manifest() -> Manifest:
         target=CompiledFor("x86-64-v3", "x86_64-linux-gnu", ("avx", "avx2"), None),
         source=Source("onnx", "net.onnx", "0" * 64, "net", "1" * 64, {"producer": "pytorch", "weights": "Gewicht ü"}),
         versions=Versions("0.1.0", "0.27.0"),
+        kernels=(Kernel("direct3x3_8x32x48_16", ("/body/Conv", "/ssh/Conv"), 1_769_472, "because"),),
         files={},
     )
 

@@ -100,6 +100,8 @@ def changed(data: dict[str, Any], path: str, value: object) -> None:
         ("postprocess.priors.strides", [8], "they must agree"),
         ("target.features", "avx", "target.features: got 'avx'"),
         ("target.threads", 1.5, "target.threads: got 1.5"),
+        ("kernels", KeyError, "kernels: is missing"),
+        ("kernels", [{"name": "a", "layers": "b", "multiply_adds": 1, "reason": ""}], "layers: got 'b'"),
         ("files", {"mod.so": {"size": "1", "sha256": ""}}, "size: got '1'"),
         ("source.metadata", {"a": 1}, "source.metadata"),
     ],
@@ -136,8 +138,8 @@ def check_refused(text: str, said: str) -> None:
         ("1", "is not the manifest"),
         ('"schema"', "is not the manifest"),
         ('{"OpType": "FUSION"}', "is not the manifest"),
-        ('{"schema": 1}', "problems, the first: "),
-        ('{"schema": 1, "name": NaN}', "problems, the first: "),
+        (f'{{"schema": {SCHEMA}}}', "problems, the first: "),
+        (f'{{"schema": {SCHEMA}, "name": NaN}}', "problems, the first: "),
     ],
 )
 def test_file_that_is_no_manifest_is_one_sentence(text: str, said: str) -> None:

@@ -11,7 +11,7 @@ from facedeploy.core.normalization import Normalization
 from facedeploy.core.prior_spec import PriorSpec
 from facedeploy.core.tensor_spec import TensorSpec
 
-SCHEMA = 1  # Raised whenever an older reader would misunderstand a newer file.
+SCHEMA = 2  # Raised whenever an older reader would misunderstand a newer file.
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,21 @@ class PostProcess:
 
 
 @dataclass(frozen=True)
+class Kernel:
+    """A call of one of the convolution kernels. `name` is its function's, which several calls may share.
+
+    `layers` names the ONNX convolutions it computes (a node's name, else its output's); empty where that is not known.
+    `multiply_adds` are those of the direct algorithm for the whole batch, whatever algorithm the kernel has; `reason`
+    says why its tiles are as they are.
+    """
+
+    name: str
+    layers: tuple[str, ...]
+    multiply_adds: int
+    reason: str
+
+
+@dataclass(frozen=True)
 class FileEntry:
     """Size in bytes and hash of one of the files."""
 
@@ -74,6 +89,7 @@ class Manifest:
 
     `inputs` and `outputs` are those of the float entry `main`. `normalization` is None when the config gave none; else
     there is an entry `pixels` that takes u8 (N, H, W, 3). `postprocess` is None for a model compiled without one.
+    `kernels` are the convolution kernels that `main` calls, in the order of the calls.
     """
 
     schema: int
@@ -86,6 +102,7 @@ class Manifest:
     target: CompiledFor
     source: Source
     versions: Versions
+    kernels: tuple[Kernel, ...]
     files: dict[str, FileEntry]
 
     def __post_init__(self) -> None:

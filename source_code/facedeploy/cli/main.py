@@ -37,6 +37,7 @@ VERBS = {
     "compile": VerbEntry("facedeploy.cli.compile", "build YAML -> artifact (mod.so, mod.params, mod.json)"),
     "run": VerbEntry("facedeploy.cli.run", "stream images through an artifact, write WIDER FACE prediction files"),
     "perf": VerbEntry("facedeploy.cli.perf", "throughput and latency of an artifact; npz files in and out"),
+    "profile": VerbEntry("facedeploy.cli.profile", "where an artifact's time goes, kernel by kernel, beside peers"),
     "image2npz": VerbEntry("facedeploy.cli.image2npz", "images -> npz files and a list of them"),
     "npz-decode": VerbEntry("facedeploy.cli.npz_decode", "output npz files -> WIDER FACE prediction files"),
     "eval": VerbEntry("facedeploy.cli.eval", "WIDER FACE average precision of prediction files"),

@@ -2,8 +2,6 @@
 
 import hashlib
 import json
-import signal
-import threading
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,12 +9,14 @@ from pathlib import Path
 import tvm
 from tvm.support import cc
 
-from facedeploy.artifact.manifest import SCHEMA, CompiledFor, Manifest, PostProcess, Source, Versions
+from facedeploy.artifact.manifest import SCHEMA, CompiledFor, Kernel, Manifest, PostProcess, Source, Versions
 from facedeploy.artifact.store import CODE, PARAMS, Artifact, file_sha256, save_artifact
 from facedeploy.compiler.entry_points import add_pixels_entry
 from facedeploy.compiler.extra_ops import add_extra_op, post_process_of
 from facedeploy.compiler.frontend.onnx_file import import_onnx, metadata_of, read_onnx
 from facedeploy.compiler.frontend.torchscript import torchscript_to_onnx
+from facedeploy.compiler.graph.attributes import kernels_of
+from facedeploy.compiler.interrupt import interrupts_kept
 from facedeploy.compiler.passes.lift_constants import lift_constants
 from facedeploy.compiler.pipeline import KERNEL_PIPELINE, lower_phases, optimize_phases, run_phases
 from facedeploy.compiler.reason import reason_of
@@ -34,10 +34,11 @@ EXPORT_FOLDER = Path("source_code")
 
 @dataclass(frozen=True)
 class Executable:
-    """A lowered module, not yet machine code, and its weights in the order of `main`'s parameters."""
+    """A lowered module, not yet machine code, its weights in the order of `main`'s parameters, and its kernels."""
 
     module: tvm.IRModule
     params: list[tvm.runtime.Tensor]
+    kernels: tuple[Kernel, ...]
 
 
 def compile_model(config: BuildConfig, note: Callable[[str], None] = lambda _: None) -> Artifact:
@@ -85,6 +86,7 @@ def compile_model(config: BuildConfig, note: Callable[[str], None] = lambda _: N
             metadata=metadata_of(model),
         ),
         versions=Versions(__version__, tvm.__version__),
+        kernels=executable.kernels,
         files={},
     )
     params = tvm.runtime.save_param_dict({str(index): tensor for index, tensor in enumerate(executable.params)})
@@ -129,23 +131,18 @@ def lower(
         add_extra_op(module, post, batch, canvas_hw)
     for _, lowered in run_phases(module, lower_phases(), target):
         module = lowered
-    return Executable(module, params)
+    return Executable(module, params, kernels_of(module))
 
 
 def generate_code(executable: Executable, target: Target) -> tvm.relax.VMExecutable:
     """A lowered module -> optimized LLVM code and VM instructions. Machine code follows when it is linked."""
-    interrupt = signal.getsignal(signal.SIGINT)
-    try:
+    with interrupts_kept():
         return tvm.compile(
             executable.module,
             target=target.tvm_target,
             relax_pipeline=tvm.transform.Sequential([]),  # `lower` has done all of it.
             tir_pipeline=KERNEL_PIPELINE,
         )
-    finally:
-        # LLVM leaves a handler of its own, past which Ctrl-C does not reach a thread that waits.
-        if interrupt is not None and threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGINT, interrupt)
 
 
 def _link(binary: tvm.relax.VMExecutable, path: Path) -> None:

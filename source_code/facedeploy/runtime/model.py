@@ -17,6 +17,7 @@ from facedeploy.core.tensor_spec import TensorSpec
 from facedeploy.detect.slots import Slots
 from facedeploy.runtime.device import check_device, check_machine
 from facedeploy.runtime.threads import threads_of_call, use_threads
+from facedeploy.runtime.trace import Trace
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -93,6 +94,14 @@ class Model:
                 f"{self.artifact.prefix} was compiled without dataset.process_ops: it takes normalized float input only"
             )
         return self._call("pixels", canvases, TensorSpec("pixels", (self.batch, *self.canvas_hw, 3), "uint8"))
+
+    def trace(self, tensor: FloatArray) -> Trace:
+        """The kernels that `infer` of this input calls, to be timed one by one, while no other thread uses this model.
+
+        Raises what `infer` raises.
+        """
+        spec = self.manifest.inputs[0]
+        return Trace(self._machine, lambda: self.infer(tensor), lambda: self._input(spec, tensor), self.threads)
 
     def detect(self, outputs: Mapping[str, FloatArray], params: NmsParams | None = None) -> Slots:
         """Outputs of `infer` -> slots in canvas px, by the compiled post-processing.

@@ -13,9 +13,10 @@ from tvm.relax import transform
 from tvm.relax.frontend.onnx import from_onnx
 
 from facedeploy.compiler.graph.from_relax import graph_of
-from facedeploy.compiler.graph.nodes import Convolution, Graph, Heads, Operator, Part, Pooling, Separable
+from facedeploy.compiler.graph.nodes import Cascade, Convolution, Graph, Heads, Operator, Part, Pooling, Separable
 from facedeploy.compiler.graph.to_relax import relax_of
 from facedeploy.compiler.passes.fold_reshapes import fold_reshapes
+from facedeploy.compiler.passes.fuse_cascade import fuse_cascade
 from facedeploy.compiler.passes.fuse_epilogue import fuse_epilogue
 from facedeploy.compiler.passes.fuse_heads import fuse_heads
 from facedeploy.compiler.passes.fuse_separable import fuse_separable
@@ -318,3 +319,47 @@ def test_pooling_that_no_kernel_does_is_an_operator(imported: Import, attributes
     kind = "AveragePool" if "count_include_pad" in attributes else "MaxPool"
     graph = imported(net, [net.add(kind, "input", **attributes)], (1, 16, 8, 8))
     assert not any(isinstance(node, Pooling) for node in graph.nodes)
+
+
+def chain_of_separables(shape: tuple[int, ...], widths: list[int]) -> tuple[Net, str]:
+    net = Net()
+    value, channels = "input", shape[1]
+    if channels == 3:
+        value, channels = net.conv(value, 3, 8), 8
+    for outputs in widths:
+        value = net.conv(net.conv(value, channels, channels, group=channels), channels, outputs, 1)
+        channels = outputs
+    return net, value
+
+
+def cascaded(imported: Import, net: Net, outputs: list[str], shape: tuple[int, ...]) -> Graph:
+    graph = imported(net, outputs, shape)
+    for graph_pass in (fuse_epilogue, fuse_separable, fuse_cascade):
+        graph_pass(graph)
+    return graph
+
+
+def test_cascade_takes_first_layer_and_separables_when_results_are_large(imported: Import) -> None:
+    net, last = chain_of_separables((1, 3, 128, 128), [16, 32])
+    graph = cascaded(imported, net, [last], (1, 3, 128, 128))
+    assert kinds(graph) == ["Cascade"]
+    (node,) = graph.nodes
+    assert isinstance(node, Cascade)
+    assert [type(layer).__name__ for layer in node.chain] == ["Convolution", "Separable", "Separable"]
+    assert node.inputs == [graph.inputs[0]]
+    assert node.outputs == graph.outputs
+
+
+def test_cascade_leaves_small_results_and_large_weights(imported: Import) -> None:
+    net, last = chain_of_separables((1, 16, 8, 8), [32, 32])
+    assert kinds(cascaded(imported, net, [last], (1, 16, 8, 8))) == ["Separable", "Separable"]
+    net, last = chain_of_separables((1, 256, 32, 32), [256, 256])
+    assert kinds(cascaded(imported, net, [last], (1, 256, 32, 32))) == ["Separable", "Separable"]
+
+
+def test_cascade_ends_where_a_result_has_another_reader(imported: Import) -> None:
+    shape = (1, 3, 128, 128)
+    net, middle = chain_of_separables(shape, [16, 16])
+    last = net.conv(net.conv(middle, 16, 16, group=16), 16, 16, 1)
+    graph = cascaded(imported, net, [last, net.add("Sigmoid", middle)], shape)
+    assert kinds(graph) == ["Cascade", "Separable", "relax.sigmoid"]

@@ -8,6 +8,7 @@ import os
 import re
 import sys
 import traceback
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import tvm
 from tvm import relax, tirx
 
 from facedeploy.compiler.frontend.prepare_onnx import prepare_onnx
+from facedeploy.compiler.graph.attributes import with_layers
 from facedeploy.compiler.reason import reason_of
 from facedeploy.core.errors import CompileError
 from facedeploy.core.requirement import require
@@ -60,6 +62,7 @@ def import_onnx(model: Any, image: TensorSpec, file: Path) -> tuple[tvm.IRModule
         raise CompileError(f"frontend.checkpoint: {file} has no outputs")
     returned = module["main"].ret_ty
     types = returned.fields if isinstance(returned, tvm.ir.TupleType) else [returned]
+    module = with_layers(module, convolution_names(model))
     return module, [_output_spec(entry.name, kind, file) for entry, kind in zip(model.graph.output, types, strict=True)]
 
 
@@ -78,6 +81,16 @@ def _forget_frames(error: BaseException) -> None:
     finally:
         os.dup2(kept, 2)
         os.close(kept)
+
+
+def convolution_names(model: Any) -> list[str]:
+    """A name for each convolution of an onnx.ModelProto, in order: the node's, or its output's if it has none alone."""
+    names = Counter(node.name for node in model.graph.node)
+    return [
+        node.name if node.name and names[node.name] == 1 else node.output[0]
+        for node in model.graph.node
+        if node.op_type == "Conv"
+    ]
 
 
 def metadata_of(model: Any) -> dict[str, str]:

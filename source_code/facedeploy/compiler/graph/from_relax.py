@@ -1,5 +1,6 @@
 """Relax `main` -> Graph."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,11 +14,17 @@ from facedeploy.compiler.graph.pooling import pooling_of
 from facedeploy.compiler.kernels.blocked.direct import Window
 
 
-def graph_of(main: Any) -> Graph | None:
-    """The graph of a Relax function of one dataflow block with static tensors; None for any other function."""
+def graph_of(main: Any, layers: Sequence[str] = ()) -> Graph | None:
+    """The graph of a Relax function of one dataflow block with static tensors; None for any other function.
+
+    `layers` names the model's convolutions in their order, which is that of the function's; where their numbers differ,
+    the model was no plain list of them, and nobody knows which is which: the nodes have no names then.
+    """
     blocks = main.body.blocks
     if len(blocks) != 1 or not isinstance(blocks[0], relax.DataflowBlock):
         return None
+    convolutions = [binding.var for binding in blocks[0].bindings if _is_convolution(binding.value)]
+    names = dict(zip(convolutions, layers, strict=True)) if len(convolutions) == len(layers) else {}
     values: dict[Any, Value] = {}
     for parameter in main.params:
         value = _value(parameter)
@@ -41,8 +48,10 @@ def graph_of(main: Any) -> Graph | None:
         if value is None or not isinstance(bound, relax.Call):
             return None
         values[binding.var] = value
+        named = (names[binding.var],) if binding.var in names else ()
         operator = _operator(bound, values, value)
-        nodes.append(_convolution(bound, values, value) or pooling_of(operator) or elementwise_of(operator) or operator)
+        convolution = _convolution(bound, values, value, named)
+        nodes.append(convolution or pooling_of(operator) or elementwise_of(operator) or operator)
     if returned in values:
         return Graph([values[parameter] for parameter in main.params], nodes, [values[returned]])
     return None
@@ -70,9 +79,13 @@ def _operator(call: Any, values: dict[Any, Value], output: Value) -> Operator:
     return Operator([output], call, [values[variable] for variable in variables], arguments)
 
 
-def _convolution(call: Any, values: dict[Any, Value], output: Value) -> Convolution | None:
+def _is_convolution(bound: Any) -> bool:
+    return isinstance(bound, relax.Call) and bool(bound.op == tvm.ir.Op.get("relax.nn.conv2d"))
+
+
+def _convolution(call: Any, values: dict[Any, Value], output: Value, layers: tuple[str, ...]) -> Convolution | None:
     """A 2-D convolution in NCHW with constant weights: dense or one filter a channel."""
-    if call.op != tvm.ir.Op.get("relax.nn.conv2d") or not isinstance(call.args[1], GenericConst):
+    if not _is_convolution(call) or not isinstance(call.args[1], GenericConst):
         return None
     attributes = call.attrs
     source = values.get(call.args[0])
@@ -93,4 +106,4 @@ def _convolution(call: Any, values: dict[Any, Value], output: Value) -> Convolut
         tuple(int(step) for step in attributes.dilation),  # type: ignore[arg-type]
     )
     bias = np.zeros(weights.shape[0], np.float32)
-    return Convolution([output], [whole(source)], weights, bias, window, depthwise)
+    return Convolution([output], [whole(source)], weights, bias, window, depthwise, layers=layers)

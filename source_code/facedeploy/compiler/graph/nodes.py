@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from facedeploy.compiler.kernels.blocked.direct import Window
+from facedeploy.compiler.kernels.blocked.planar import MAX_CHANNELS
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -27,6 +28,12 @@ class Part:
     value: Value
     first: int
     channels: int
+
+
+def multiply_adds(shape: tuple[int, ...], weights: FloatArray) -> int:
+    """Of a direct convolution with weights OIHW whose output is of `shape`, but for the channels: (N, any, H, W)."""
+    batch, _, height, width = shape
+    return batch * height * width * weights.size
 
 
 def whole(value: Value) -> Part:
@@ -90,6 +97,7 @@ class Convolution(Node):
     """max(x, slope x) of a convolution plus bias; then + residual, and max(x, slope_after x).
 
     `sources` are concatenated along channels. Weights OIHW (depthwise: (C, 1, KH, KW)); slopes (O,), 1 for none.
+    `layers` names the ONNX convolutions that it is made of, where that is known.
     """
 
     sources: list[Part]
@@ -101,6 +109,7 @@ class Convolution(Node):
     residual: Value | None = None
     upsample: int = 1
     slope_after: float = 1.0
+    layers: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not len(self.slopes):
@@ -115,6 +124,11 @@ class Convolution(Node):
     def inputs(self) -> list[Value]:
         """Sources and residual."""
         return [part.value for part in self.sources] + ([self.residual] if self.residual else [])
+
+    @property
+    def multiply_adds(self) -> int:
+        """Of the direct algorithm, for the whole batch."""
+        return multiply_adds(self.output.shape, self.weights)
 
     @property
     def plain(self) -> bool:
@@ -140,6 +154,38 @@ class Separable(Node):
         residual = self.pointwise.residual
         return self.depthwise.inputs + ([residual] if residual else [])
 
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Of both."""
+        return self.depthwise.layers + self.pointwise.layers
+
+    @property
+    def multiply_adds(self) -> int:
+        """Of both."""
+        return self.depthwise.multiply_adds + self.pointwise.multiply_adds
+
+
+@dataclass(eq=False)
+class Cascade(Node):
+    """A chain in which each layer alone reads the one before: perhaps one that reads the image, then separable ones."""
+
+    chain: list[Convolution | Separable]
+
+    @property
+    def inputs(self) -> list[Value]:
+        """The source of the first one."""
+        return self.chain[0].inputs
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Of all."""
+        return tuple(name for node in self.chain for name in node.layers)
+
+    @property
+    def multiply_adds(self) -> int:
+        """Of all."""
+        return sum(node.multiply_adds for node in self.chain)
+
 
 @dataclass(eq=False)
 class Heads(Node):
@@ -152,11 +198,17 @@ class Heads(Node):
     levels: list[tuple[list[Part], FloatArray, FloatArray]]
     channels: list[int]
     sigmoids: list[bool]
+    layers: tuple[str, ...] = ()
 
     @property
     def inputs(self) -> list[Value]:
         """Sources of every level."""
         return [part.value for parts, _, _ in self.levels for part in parts]
+
+    @property
+    def multiply_adds(self) -> int:
+        """Of the direct algorithm, for the whole batch."""
+        return sum(multiply_adds(parts[0].value.shape, weights) for parts, weights, _ in self.levels)
 
 
 @dataclass(eq=False)
@@ -179,6 +231,13 @@ class Graph:
         """The one node that reads a value, once, if it is no output of the graph."""
         readers = self.readers(value)
         return readers[0] if len(readers) == 1 and value not in self.outputs else None
+
+    def reads_planar(self, node: Convolution) -> bool:
+        """Whether a convolution reads the tensor as it is: few channels, made by no convolution."""
+        if node.depthwise or node.residual is not None or len(node.sources) != 1 or len(set(node.slopes.tolist())) != 1:
+            return False
+        producer = self.producer(node.sources[0].value)
+        return node.weights.shape[1] <= MAX_CHANNELS and (producer is None or isinstance(producer, Operator))
 
     def can_read_parts(self, value: Value) -> bool:
         """Whether every reader reads all of a value, and could read a part of another or several in its place."""

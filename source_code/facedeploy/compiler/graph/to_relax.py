@@ -9,8 +9,10 @@ import numpy.typing as npt
 import tvm
 from tvm import relax
 
+from facedeploy.artifact.manifest import Kernel
 from facedeploy.compiler.graph.blocked_operators import blocked_operators
 from facedeploy.compiler.graph.nodes import (
+    Cascade,
     Convolution,
     Elementwise,
     Graph,
@@ -23,6 +25,7 @@ from facedeploy.compiler.graph.nodes import (
     Value,
 )
 from facedeploy.compiler.kernels.blocked import winograd
+from facedeploy.compiler.kernels.blocked.cascade import FirstLayerSpec, SeparableSpec, cascade
 from facedeploy.compiler.kernels.blocked.conversion import blocked_to_planar, planar_to_blocked
 from facedeploy.compiler.kernels.blocked.depthwise import depthwise_convolution, separable_convolution
 from facedeploy.compiler.kernels.blocked.direct import Source, Window, channel_blocks, direct_convolution
@@ -37,7 +40,7 @@ from facedeploy.compiler.kernels.blocked.layout import (
     pack_dense,
     pack_depthwise,
 )
-from facedeploy.compiler.kernels.blocked.planar import MAX_CHANNELS, pack_planar, planar_convolution
+from facedeploy.compiler.kernels.blocked.planar import pack_planar, planar_convolution
 from facedeploy.compiler.kernels.blocked.pooling import pooling
 from facedeploy.compiler.kernels.blocked.winograd import pack_winograd, winograd_convolution
 from facedeploy.compiler.target import Target
@@ -45,11 +48,11 @@ from facedeploy.compiler.target import Target
 Array = npt.NDArray[Any]
 
 
-def relax_of(graph: Graph, module: tvm.IRModule, target: Target) -> tuple[tvm.IRModule, list[str]]:
-    """`module` with a `main` that computes the graph, and a line for each kernel: its name, and why its tile is so."""
+def relax_of(graph: Graph, module: tvm.IRModule, target: Target) -> tuple[tvm.IRModule, list[Kernel]]:
+    """`module` with a `main` that computes the graph; the convolution kernels it calls, in the order of the calls."""
     others = {variable: other for variable, other in module.functions.items() if variable.name_hint != "main"}
     emitter = _Emitter(graph, target, relax.BlockBuilder(tvm.IRModule(others, module.attrs)))
-    return emitter.module(), emitter.reasons
+    return emitter.module(), emitter.kernels
 
 
 @dataclass
@@ -57,7 +60,7 @@ class _Emitter:
     graph: Graph
     target: Target
     builder: relax.BlockBuilder
-    reasons: list[str] = field(default_factory=list)
+    kernels: list[Kernel] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.on_blocks = blocked_operators(self.graph)
@@ -90,6 +93,8 @@ class _Emitter:
                 self.emit_convolution(node)
             case Separable():
                 self.emit_separable(node)
+            case Cascade():
+                self.emit_cascade(node)
             case Heads():
                 self.emit_heads(node)
 
@@ -112,7 +117,7 @@ class _Emitter:
         name = f"{node.kind}_pool_{output.channels}x{output.height}x{output.width}"
         function = pooling(name, source, output, node.window, node.kind)
         arguments = [self.as_blocked(node.operands[0])]
-        self.call(function, arguments, node.outputs, [output.shape], f"{node.window.kernel} window, a row at a time")
+        self.apply(function, arguments, node.outputs, [output.shape])
 
     def emit_elementwise(self, node: Elementwise) -> None:
         output = self.layouts[id(node.outputs[0])]
@@ -121,14 +126,14 @@ class _Emitter:
         constants = [] if node.channels is None else [_constant(pack_bias(node.channels, output.block))]
         function = elementwise(name, node.name, node.numbers, sources, len(constants), output)
         arguments = [*(self.as_blocked(value) for value in node.operands), *constants]
-        self.call(function, arguments, node.outputs, [output.shape], "one pass, bound by memory")
+        self.apply(function, arguments, node.outputs, [output.shape])
 
     def emit_convolution(self, node: Convolution) -> None:
         output = self.layouts[id(node.output)]
         size = f"{node.weights.shape[1]}x{output.height}x{output.width}_{output.channels}"
         kernel_size = f"{node.window.kernel[0]}x{node.window.kernel[1]}"
         bias = pack_bias(node.bias, output.block)
-        if _reads_planar(self.graph, node, self.on_blocks):
+        if self.graph.reads_planar(node):
             function, tile = planar_convolution(
                 f"planar{kernel_size}_{size}",
                 node.sources[0].value.shape,  # type: ignore[arg-type]
@@ -161,12 +166,11 @@ class _Emitter:
                 packed = pack_dense(node.weights, channels, inner, output.block)
             arguments = [self.as_blocked(part.value) for part in node.sources]
             arguments += [_constant(packed), _constant(bias), *self.residual(node)]
-        self.call(function, arguments, [node.output], [output.shape], tile.reason)
+        self.call(function, arguments, node, [output.shape], tile.reason)
 
     def emit_separable(self, node: Separable) -> None:
         depth, point = node.depthwise, node.pointwise
         source, output = self.layouts[id(depth.sources[0].value)], self.layouts[id(node.outputs[0])]
-        middle = Source(Blocked(source.batch, source.channels, 1, 1, source.block), 0, source.blocks)
         kernel_size = f"{depth.window.kernel[0]}x{depth.window.kernel[1]}"
         function, tile = separable_convolution(
             f"separable{kernel_size}_{source.channels}x{output.height}x{output.width}_{output.channels}",
@@ -177,15 +181,46 @@ class _Emitter:
             self.epilogue(point, output),
             self.target,
         )
-        arguments = [
-            self.as_blocked(depth.sources[0].value),
+        arguments = [self.as_blocked(depth.sources[0].value), *self.separable_weights(node), *self.residual(point)]
+        self.call(function, arguments, node, [output.shape], tile.reason)
+
+    def separable_weights(self, node: Separable) -> list[Any]:
+        depth, point = node.depthwise, node.pointwise
+        source, output = self.layouts[id(depth.sources[0].value)], self.layouts[id(node.outputs[0])]
+        middle = Source(Blocked(source.batch, source.channels, 1, 1, source.block), 0, source.blocks)
+        return [
             _constant(pack_depthwise(depth.weights, source.block)),
             _constant(pack_bias(depth.bias, source.block)),
             _constant(pack_dense(point.weights, channel_blocks([middle]), source.block, output.block)),
             _constant(pack_bias(point.bias, output.block)),
-            *self.residual(point),
         ]
-        self.call(function, arguments, node.outputs, [output.shape], tile.reason)
+
+    def emit_cascade(self, node: Cascade) -> None:
+        first, output = node.chain[0], self.layouts[id(node.outputs[0])]
+        specs: list[FirstLayerSpec | SeparableSpec] = []
+        arguments: list[Any] = []
+        for layer in node.chain:
+            layout = self.layouts[id(layer.outputs[0])]
+            if isinstance(layer, Convolution):
+                specs.append(FirstLayerSpec(layer.window, float(layer.slopes[0]), layout))
+                arguments += [_constant(pack_planar(layer.weights, layout.block))]
+                arguments += [_constant(pack_bias(layer.bias, layout.block))]
+            else:
+                slope = self.epilogue(layer.pointwise, layout).slope
+                depth = layer.depthwise
+                specs.append(SeparableSpec(depth.window, float(depth.slopes[0]), slope, layout))
+                arguments += self.separable_weights(layer)
+        if isinstance(first, Convolution):
+            value = first.sources[0].value
+            source: Any = self.as_planar(value)
+            shape: Any = value.shape
+        else:
+            value = first.depthwise.sources[0].value
+            source, shape = self.as_blocked(value), self.layouts[id(value)]
+        name = f"cascade{len(specs)}_{value.shape[1]}x{output.height}x{output.width}_{output.channels}"
+        function, tiles = cascade(name, shape, specs, self.target)
+        reason = "; ".join(tile.reason for tile in tiles)
+        self.call(function, [source, *arguments], node, [output.shape], reason)
 
     def emit_heads(self, node: Heads) -> None:
         levels, arguments = [], []
@@ -201,26 +236,40 @@ class _Emitter:
         ]
         function, tiles = heads_convolution("heads", levels, outputs, self.target)
         shapes = [value.shape for value in node.outputs]
-        self.call(function, arguments, node.outputs, shapes, "; ".join(tile.reason for tile in tiles), planar=True)
+        reason = "; ".join(dict.fromkeys(tile.reason for tile in tiles))
+        self.call(function, arguments, node, shapes, reason, planar=True)
 
     def call(
         self,
         function: Any,
         arguments: Sequence[Any],
-        outputs: Sequence[Value],
+        node: Convolution | Separable | Cascade | Heads,
         shapes: Sequence[tuple[int, ...]],
         reason: str,
         planar: bool = False,
     ) -> None:
+        """Apply a kernel of convolutions, and keep a record of it."""
+        name = self.apply(function, arguments, node.outputs, shapes, planar)
+        self.kernels.append(Kernel(name, node.layers, node.multiply_adds, reason))
+
+    def apply(
+        self,
+        function: Any,
+        arguments: Sequence[Any],
+        outputs: Sequence[Value],
+        shapes: Sequence[tuple[int, ...]],
+        planar: bool = False,
+    ) -> str:
+        """Emit a call; the name of its function, which the builder chooses: equal ones are there once."""
         kernel = self.builder.add_func(function, str(function.attrs["kernel"]))
         types = [relax.TensorType(shape, "float32") for shape in shapes]
         result = self.builder.emit(
             relax.call_tir(kernel, relax.Tuple(list(arguments)), types if len(types) > 1 else types[0])
         )
-        self.reasons.append(f"{kernel.name_hint}: {reason}")
         forms = self.planar if planar else self.blocked
         for index, value in enumerate(outputs):
             forms[id(value)] = self.builder.emit(relax.TupleGetItem(result, index)) if len(types) > 1 else result
+        return str(kernel.name_hint)
 
     def sources(self, parts: Sequence[Part]) -> list[Source]:
         found = []
@@ -294,17 +343,9 @@ def _convolutions(node: Node) -> list[Convolution]:
             return [node]
         case Separable():
             return [node.depthwise, node.pointwise]
+        case Cascade():
+            return [convolution for layer in node.chain for convolution in _convolutions(layer)]
     return []
-
-
-def _reads_planar(graph: Graph, node: Convolution, on_blocks: set[Operator]) -> bool:
-    """Whether a convolution reads the tensor as it is: few channels, made by no blocked kernel."""
-    if node.depthwise or node.residual is not None or len(node.sources) != 1 or len(set(node.slopes.tolist())) != 1:
-        return False
-    producer = graph.producer(node.sources[0].value)
-    return node.weights.shape[1] <= MAX_CHANNELS and (
-        producer is None or (isinstance(producer, Operator) and producer not in on_blocks)
-    )
 
 
 def _takes_winograd(window: Window, output: Blocked) -> bool:

@@ -4,9 +4,11 @@ from collections.abc import Callable
 
 import tvm
 
+from facedeploy.compiler.graph.attributes import layers_of, with_kernels
 from facedeploy.compiler.graph.from_relax import graph_of
 from facedeploy.compiler.graph.nodes import Convolution, Graph
 from facedeploy.compiler.graph.to_relax import relax_of
+from facedeploy.compiler.passes.fuse_cascade import fuse_cascade
 from facedeploy.compiler.passes.fuse_epilogue import fuse_epilogue
 from facedeploy.compiler.passes.fuse_heads import fuse_heads
 from facedeploy.compiler.passes.fuse_separable import fuse_separable
@@ -20,18 +22,19 @@ GRAPH_PASSES: tuple[Callable[[Graph], None], ...] = (
     fuse_heads,
     merge_parallel,
     fuse_separable,
+    fuse_cascade,
 )
 
 
 def block_convolutions(module: tvm.IRModule, target: Target) -> tvm.IRModule:
     """Requires: constants are folded, operators are not yet legalized. Ensures: `main` computes the same.
 
+    The module's attributes name its convolutions before, and tell its kernels afterwards.
     A `main` that is no plain chain of static tensors stays as it is, and so does one without convolutions.
     """
-    graph = graph_of(module["main"])
+    graph = graph_of(module["main"], layers_of(module))
     if graph is None or not any(isinstance(node, Convolution) for node in graph.nodes):
         return module
     for graph_pass in GRAPH_PASSES:
         graph_pass(graph)
-    blocked, _ = relax_of(graph, module, target)
-    return blocked
+    return with_kernels(*relax_of(graph, module, target))

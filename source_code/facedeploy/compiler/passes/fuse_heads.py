@@ -26,7 +26,9 @@ def fuse_heads(graph: Graph) -> None:
         weights = np.concatenate([node.weights for node in convolutions])
         levels.append((list(convolutions[0].sources), weights, np.concatenate([node.bias for node in convolutions])))
     channels = [len(head[0].bias) for _, head, _ in found]
-    graph.nodes.append(Heads([output for output, _, _ in found], levels, channels, [sigmoid for *_, sigmoid in found]))
+    layers = tuple(layer for _, head, _ in found for node in head for layer in node.layers)
+    outputs = [output for output, _, _ in found]
+    graph.nodes.append(Heads(outputs, levels, channels, [sigmoid for *_, sigmoid in found], layers))
     made = {id(output) for output, _, _ in found}
     graph.nodes = [
         node for node in graph.nodes if isinstance(node, Heads) or not any(id(value) in made for value in node.outputs)

@@ -44,6 +44,7 @@ def _merge(graph: Graph, group: list[Convolution]) -> None:
         np.concatenate([node.bias for node in group]),
         first.window,
         slopes=np.concatenate([node.slopes for node in group]),
+        layers=tuple(layer for node in group for layer in node.layers),
     )
     start = 0
     for node in group:

@@ -1,6 +1,7 @@
 """Depthwise convolution, alone and with the pointwise one that follows it (a separable convolution)."""
 
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tvm.tirx.script.builder import ir as T
@@ -17,10 +18,12 @@ from facedeploy.compiler.kernels.blocked.emit import (
     for_tiles,
     kernel,
     load,
+    share,
     store,
     zero_halo,
 )
 from facedeploy.compiler.kernels.blocked.layout import Blocked
+from facedeploy.compiler.kernels.blocked.rows import Rows
 from facedeploy.compiler.kernels.blocked.tiling import Tile, choose_tile
 from facedeploy.compiler.target import Target
 
@@ -38,24 +41,21 @@ def depthwise_convolution(
     One filter a channel; source and output have the same channels and block. Returns the PrimFunc and its tile.
     """
     lanes = source.block
-    pixels = _pixels(target, output.width)
+    pixels = depthwise_pixels(target, output.width)
     with kernel(name) as builder:
-        data = argument("source", source.shape)
+        data = Rows(argument("source", source.shape), source)
         weights = argument("weights", (source.blocks, *window.kernel, lanes))
         bias = argument("bias", (source.blocks, lanes))
-        out = argument("out", output.shape)
-        zero_halo(out, output)
+        out = Rows(argument("out", output.shape), output)
+        zero_halo(out.buffer, output)
         with T.parallel(0, output.batch * source.blocks) as part:
             n, c = part // source.blocks, part % source.blocks
             with T.serial(0, output.height) as y:
 
-                def tile(x: Any, count: int) -> None:
-                    def put(pixel: Any, value: Any) -> None:
-                        store(out, value, [n, c, y + output.halo, x + pixel + output.halo, 0], lanes)
+                def put(x: Any, value: Any) -> None:
+                    store(out.buffer, value, [*out.at(n, c, y, x), 0], lanes)
 
-                    _sum_pixels(data, weights, bias, source, window, (n, c, y, x), count, slope, put)
-
-                for_tiles(output.width, pixels, tile)
+                depthwise_row(data, weights, bias, window, (n, c, y), output.width, pixels, slope, put)
     return builder.get(), Tile(pixels, 1, 1, f"{pixels} pixels: each input vector is loaded once for them")
 
 
@@ -68,87 +68,115 @@ def separable_convolution(
     pointwise convolution reads. Returns the PrimFunc and the tile of the pointwise part.
     """
     inner, lanes = source.block, output.block
-    pixels = _pixels(target, output.width)
+    pixels = depthwise_pixels(target, output.width)
     row_bytes = output.width * source.blocks * inner * 4
     tile = choose_tile(target, width=output.width, blocks=output.blocks, lanes=lanes)
     # Two rows share the weights of the pointwise part where those are many and the scratch stays small.
     rows = 2 if output.height % 2 == 0 and output.blocks >= 4 and row_bytes <= 64 * 1024 else 1
+    reason = f"depthwise {pixels} pixels, pointwise {tile.reason}; {rows} rows of {row_bytes} B between the two"
+    tile = replace(tile, rows=rows, reason=reason)
     with kernel(name) as builder:
-        data = argument("source", source.shape)
+        data = Rows(argument("source", source.shape), source)
         depth_weights = argument("depth_weights", (source.blocks, *window.kernel, inner))
         depth_bias = argument("depth_bias", (source.blocks, inner))
         weights = argument("weights", (output.blocks, source.blocks, 1, 1, inner, lanes))
         bias = argument("bias", (output.blocks, lanes))
         residual = argument("residual", epilogue.residual.shape) if epilogue.residual else None
-        out = argument("out", output.shape)
-        zero_halo(out, output)
+        out = Rows(argument("out", output.shape), output)
+        zero_halo(out.buffer, output)
+        pointwise = Pointwise(weights, bias, source.blocks, inner, out, epilogue, residual, tile)
         parts = output.height // rows
-        with T.parallel(0, output.batch * parts) as part:
-            n, first = part // parts, (part % parts) * rows
+        with share(output.batch * parts) as (start, count), T.serial(0, count) as step:
+            n, first = (start + step) // parts, (start + step) % parts * rows
             scratch = T.alloc_buffer((source.blocks, rows, output.width, inner), "float32", scope="global")
             with T.serial(0, source.blocks) as c, T.serial(0, rows) as row:
 
-                def depth_tile(x: Any, count: int, c: Any = c, row: Any = row) -> None:
-                    def put(pixel: Any, value: Any) -> None:
-                        store(scratch, value, [c, row, x + pixel, 0], inner)
+                def put(x: Any, value: Any) -> None:
+                    store(scratch, value, [c, row, x, 0], inner)
 
-                    place = (n, c, first + row, x)
-                    _sum_pixels(data, depth_weights, depth_bias, source, window, place, count, slope, put)
+                place = (n, c, first + row)
+                depthwise_row(data, depth_weights, depth_bias, window, place, output.width, pixels, slope, put)
 
-                for_tiles(output.width, pixels, depth_tile)
-
-            def point_blocks(block: Any, blocks: int) -> None:
+            def blocks_of_rows(block: Any, blocks: int) -> None:
                 with T.serial(0, rows) as row:
+                    pointwise.row(n, first + row, block, blocks, lambda x, c, channel: scratch[c, row, x, channel])
 
-                    def point_tile(x: Any, count: int) -> None:
-                        sums = accumulators(blocks, count, lanes, lambda index: load(bias, [block + index, 0], lanes))
-                        add_products(
-                            sums,
-                            count,
-                            blocks_in=source.blocks,
-                            inner=inner,
-                            lanes=lanes,
-                            weight=lambda index, c, channel: load(weights, [block + index, c, 0, 0, channel, 0], lanes),
-                            value=lambda pixel, c, channel: scratch[c, row, x + pixel, channel],
-                        )
-                        y = first + row
-                        for index, total in enumerate(sums):
-                            slope = epilogue.slope_of(block + index if isinstance(block, int) else 0)
-                            for pixel in range(count):
-                                place = (n, block + index, y, x + pixel)
-                                value = complete(
-                                    load(total, [pixel, 0], lanes), epilogue, slope, residual, place, lanes
-                                )
-                                store(
-                                    out, value, [n, block + index, y + output.halo, x + pixel + output.halo, 0], lanes
-                                )
-
-                    for_tiles(output.width, tile.pixels, point_tile)
-
-            for_blocks(output.blocks, tile.blocks, epilogue, point_blocks)
+            for_blocks(output.blocks, tile.blocks, epilogue, blocks_of_rows)
     return builder.get(), tile
 
 
-def _pixels(target: Target, width: int) -> int:
+def depthwise_pixels(target: Target, width: int) -> int:
+    """How many neighboring pixels are summed at once."""
     return min(width, PIXELS if target.vector_bits == 512 else PIXELS_FEW_REGISTERS)
 
 
-def _sum_pixels(
-    data: Any,
+def depthwise_row(
+    data: Rows,
     weights: Any,
     bias: Any,
-    source: Blocked,
     window: Window,
-    place: tuple[Any, Any, Any, Any],
-    count: int,
+    place: tuple[Any, Any, Any],
+    width: int,
+    pixels: int,
     slope: float,
     put: Store,
 ) -> None:
+    """One row of one block: at `place` (n, block, y), `put(x, vector)` for each of `width` outputs."""
+
+    def tile(x: Any, count: int) -> None:
+        for pixel, total in enumerate(_sums(data, weights, bias, window, (*place, x), count)):
+            put(x + pixel, activate(total, slope, data.layout.block))
+
+    for_tiles(width, pixels, tile)
+
+
+@dataclass(frozen=True)
+class Pointwise:
+    """The pointwise convolution behind a depthwise one: weights (out blocks, in blocks, 1, 1, inner, lanes)."""
+
+    weights: Any
+    bias: Any
+    blocks_in: int
+    inner: int
+    out: Rows
+    epilogue: Epilogue
+    residual: Any
+    tile: Tile
+
+    def row(self, n: Any, y: Any, block: Any, blocks: int, value: Callable[[Any, Any, Any], Any]) -> None:
+        """One row of `blocks` output blocks from `block` on; `value(x, c, channel)` is a number of the source's row."""
+        layout, epilogue = self.out.layout, self.epilogue
+        lanes = layout.block
+
+        def tile_of(x: Any, count: int) -> None:
+            sums = accumulators(blocks, count, lanes, lambda index: load(self.bias, [block + index, 0], lanes))
+            add_products(
+                sums,
+                count,
+                blocks_in=self.blocks_in,
+                inner=self.inner,
+                lanes=lanes,
+                weight=lambda index, c, channel: load(self.weights, [block + index, c, 0, 0, channel, 0], lanes),
+                value=lambda pixel, c, channel: value(x + pixel, c, channel),
+            )
+            for index, total in enumerate(sums):
+                slope = epilogue.slope_of(block + index if isinstance(block, int) else 0)
+                for pixel in range(count):
+                    place = (n, block + index, y, x + pixel)
+                    result = complete(load(total, [pixel, 0], lanes), epilogue, slope, self.residual, place, lanes)
+                    store(self.out.buffer, result, [*self.out.at(*place), 0], lanes)
+
+        for_tiles(layout.width, self.tile.pixels, tile_of)
+
+
+def _sums(
+    data: Rows, weights: Any, bias: Any, window: Window, place: tuple[Any, Any, Any, Any], count: int
+) -> list[Any]:
     """`count` neighboring outputs of one block at `place` (n, block, y, x); each input vector is loaded once."""
     n, c, y, x = place
-    lanes = source.block
-    top, left = source.halo - window.padding[0], source.halo - window.padding[1]
+    lanes = data.layout.block
     (kernel_h, kernel_w), (stride_h, stride_w), (dilation_h, dilation_w) = window.kernel, window.stride, window.dilation
+    top, left = window.padding
     start = T.Bind(load(bias, [c, 0], lanes))
     sums = [start] * count
     for i in range(kernel_h):
@@ -162,10 +190,8 @@ def _sum_pixels(
             ]
             if not taps:
                 continue
-            value = T.Bind(
-                load(data, [n, c, y * stride_h + i * dilation_h + top, x * stride_w + column + left, 0], lanes)
-            )
+            row = y * stride_h + i * dilation_h - top
+            value = T.Bind(load(data.buffer, [*data.at(n, c, row, x * stride_w + column - left), 0], lanes))
             for pixel, j in taps:
                 sums[pixel] = T.Bind(sums[pixel] + value * row_weights[j])
-    for pixel, total in enumerate(sums):
-        put(pixel, activate(total, slope, lanes))
+    return sums

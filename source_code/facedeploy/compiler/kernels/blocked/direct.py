@@ -16,6 +16,7 @@ from facedeploy.compiler.kernels.blocked.emit import (
     for_tiles,
     kernel,
     load,
+    share,
     store,
     zero_halo,
 )
@@ -107,8 +108,8 @@ def direct_convolution(
                     value = complete(load(total, [pixel, 0], lanes), epilogue, slope, residual, place, lanes)
                     store(out, value, [n, block + index, y + output.halo, x + pixel + output.halo, 0], lanes)
 
-        with T.parallel(0, output.batch * rows_outer) as part:
-            n, first_row = part // rows_outer, (part % rows_outer) * tile.rows
+        with share(output.batch * rows_outer) as (start, count), T.serial(0, count) as step:
+            n, first_row = (start + step) // rows_outer, (start + step) % rows_outer * tile.rows
 
             def rows_of(block: Any, blocks: int) -> None:
                 extent = tile.rows if output.height % tile.rows == 0 else T.min(tile.rows, output.height - first_row)

@@ -68,7 +68,7 @@ def splat(value: float, lanes: int) -> Any:
 
 def broadcast(scalar: Any, lanes: int) -> Any:
     """One number in every lane, loaded once."""
-    return T.Bind(tirx.Broadcast(scalar, lanes))
+    return T.Bind(scalar if lanes == 1 else tirx.Broadcast(scalar, lanes))
 
 
 def load(buffer: Any, indices: Sequence[Any], lanes: int) -> Any:
@@ -116,6 +116,20 @@ def for_blocks(total: int, tile: int, epilogue: Epilogue, body: Callable[[Any, i
         return
     for start in range(0, total, tile):
         body(start, min(tile, total - start))
+
+
+@contextmanager
+def share(total: int, least: int = 1) -> Iterator[tuple[Any, Any]]:
+    """Run the body once in every thread; yields the first of `total` steps that this thread does, and how many it does.
+
+    What is allocated in the body is the thread's own, and once: TVM's own parallel loop allocates at every step. No
+    thread gets fewer than `least` steps, unless there are no more.
+    """
+    most = tirx.const(max(1, total // least), "int32")
+    threads = T.Bind(tirx.Min(T.Cast("int32", tirx.call_packed("runtime.NumThreads")), most))
+    with T.parallel(0, threads) as thread:
+        start = T.Bind(thread * total // threads)
+        yield start, T.Bind((thread + 1) * total // threads - start)
 
 
 def zero_halo(buffer: Any, layout: Blocked) -> None:

@@ -19,6 +19,7 @@ from facedeploy.compiler.kernels.blocked.emit import (
     for_tiles,
     kernel,
     load,
+    share,
     splat,
     store,
 )
@@ -111,8 +112,8 @@ def _level(
     inputs, weights, bias = buffers
     height, width = level.hw
     inner = level.sources[0].layout.block
-    with T.parallel(0, level.sources[0].layout.batch * height) as part:
-        n, y = part // height, part % height
+    with share(level.sources[0].layout.batch * height) as (start_row, rows), T.serial(0, rows) as step:
+        n, y = (start_row + step) // height, (start_row + step) % height
         scratch = T.alloc_buffer((width, blocks * LANES), "float32", scope="global")
 
         def tile_of(block: Any, size: int, x: Any, count: int) -> None:

@@ -1,6 +1,11 @@
-"""Convolution of a planar (NCHW) tensor with few channels: a net's first layer, which reads the image as it comes."""
+"""Convolution of a planar (NCHW) tensor with few channels: a net's first layer, which reads the image as it comes.
 
-from dataclasses import replace
+Rows of the image are split by column modulo stride first: then what neighboring outputs read are neighbors, padding is
+a margin of zeros, and no read needs a check.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -16,15 +21,20 @@ from facedeploy.compiler.kernels.blocked.emit import (
     for_tiles,
     kernel,
     load,
+    segments,
+    splat,
     store,
     zero_halo,
 )
-from facedeploy.compiler.kernels.blocked.layout import Blocked, FloatArray
+from facedeploy.compiler.kernels.blocked.layout import LANES, Blocked, FloatArray
+from facedeploy.compiler.kernels.blocked.links import Reach, reach_of, run
+from facedeploy.compiler.kernels.blocked.rows import PlanarRows, Rows, slot
 from facedeploy.compiler.kernels.blocked.tiling import Tile, choose_tile
 from facedeploy.compiler.target import Target
 
 MAX_CHANNELS = 4  # Beyond, the image is better converted to blocks.
 MAX_PIXELS = 6  # A tap's weights are read once for them; the sums of more compete for registers with 27 of those.
+NARROW = 8  # Output channels that vectors along x can sum at once, one register or two each.
 
 
 def pack_planar(weights: FloatArray, block_out: int) -> FloatArray:
@@ -44,83 +54,243 @@ def planar_convolution(
     slope: float,
     target: Target,
 ) -> tuple[Any, Tile]:
-    """`name(source, weights, bias, output)`; source (N, C, H, W) without a halo, weights as `pack_planar` makes them.
-
-    Inner rows and columns read without a check; on the border, what lies outside counts as zero.
-    """
-    _, channels, height, width = source_shape
-    lanes = output.block
-    (kernel_h, kernel_w), (stride_h, stride_w) = window.kernel, window.stride
-    (dilation_h, dilation_w), (top, left) = window.dilation, window.padding
-    # The outputs whose window lies inside of the image: [start, end) along each axis.
-    rows = _inside(output.height, height, kernel_h, stride_h, dilation_h, top)
-    columns = _inside(output.width, width, kernel_w, stride_w, dilation_w, left)
-    tile = choose_tile(target, width=max(1, columns[1] - columns[0]), blocks=output.blocks, lanes=lanes, max_blocks=2)
-    tile = replace(tile, pixels=min(tile.pixels, MAX_PIXELS))
+    """`name(source, weights, bias, output)`; source (N, C, H, W), weights as `pack_planar` makes them."""
     with kernel(name) as builder:
-        data = argument("source", source_shape)
-        weights = argument("weights", (output.blocks, kernel_h, kernel_w, channels, lanes))
-        bias = argument("bias", (output.blocks, lanes))
-        out = argument("out", output.shape)
-        zero_halo(out, output)
+        split = SplitRows(image_argument(source_shape), source_shape, window, output.width, target.float32_lanes)
+        first = FirstLayer(split, output, slope, target)
+        first.out = argument("out", output.shape)
+        zero_halo(first.out, output)
+        run([split, first], output.batch)
+    return builder.get(), first.tile
 
-        def pixels(n: Any, y: Any, x: Any, count: int, block: Any, blocks: int, checked: bool) -> None:
-            sums = accumulators(blocks, count, lanes, lambda index: load(bias, [block + index, 0], lanes))
-            # Kernel rows are a loop, since a large kernel in full would take LLVM minutes.
-            with T.serial(0, kernel_h) as i:
-                row = y * stride_h + i * dilation_h - top
-                for j in range(kernel_w):
-                    for channel in range(channels):
-                        vectors = [
-                            T.Bind(load(weights, [block + index, i, j, channel, 0], lanes)) for index in range(blocks)
-                        ]
-                        for pixel in range(count):
-                            column = (x + pixel) * stride_w + j * dilation_w - left
-                            scalar = data[n, channel, row, column]
-                            if checked:
-                                inside = tirx.all(row >= 0, row < height, column >= 0, column < width)
-                                scalar = tirx.if_then_else(inside, scalar, tirx.const(0.0, "float32"))
-                            value = broadcast(scalar, lanes)
-                            for total, vector_of in zip(sums, vectors, strict=True):
-                                product = load(total, [pixel, 0], lanes) + value * vector_of
-                                store(total, product, [pixel, 0], lanes)
-            for index, total in enumerate(sums):
+
+def image_argument(shape: Sequence[int]) -> Any:
+    """The image as a caller has it: aligned as its numbers are, and no better."""
+    return T.arg("source", T.buffer(tuple(shape), "float32", align=4))
+
+
+def planar_rows(channels: int, ring: int, window: Window, width: int, outputs: int) -> PlanarRows:
+    """A ring, zeroed, of rows so wide, for a reader with this window that makes so many outputs a row."""
+    stride, left = window.stride[1], window.padding[1]
+    furthest = ((window.kernel[1] - 1) * window.dilation[1] - left) // stride
+    margin = _round_up(-(-left // stride))
+    pitch = margin + _round_up(max(-(-width // stride), outputs + max(0, furthest)))
+    rows = PlanarRows(T.alloc_buffer((channels, ring, stride, pitch), "float32", scope="global"), ring, stride, margin)
+    with T.serial(0, ring) as y:
+        clear_row(rows, y)
+    return rows
+
+
+def clear_row(rows: PlanarRows, y: Any) -> None:
+    """Zeros, margins included."""
+    channels, _, stride, pitch = (int(side) for side in rows.buffer.shape)
+    with T.serial(0, channels) as c, T.serial(0, stride) as phase, T.serial(0, pitch // LANES) as part:
+        store(rows.buffer, splat(0.0, LANES), [c, slot(y, rows.ring), phase, part * LANES], LANES)
+
+
+def for_vectors(width: int, lanes: int, body: Callable[[Any, int], None]) -> None:
+    """Run `body(x, lanes)` for vectors that cover a row: full ones, then powers of two."""
+    for_tiles(width - width % lanes, lanes, body)
+    start = width - width % lanes
+    while start < width:
+        part = 1 << ((width - start).bit_length() - 1)
+        body(start, part)
+        start += part
+
+
+@dataclass
+class SplitRows:
+    """Link: rows of the image, as `PlanarRows` of its reader's stride. `outputs`: the reader's, a row."""
+
+    image: Any
+    shape: tuple[int, int, int, int]
+    window: Window
+    outputs: int
+    lanes: int
+    rows: PlanarRows = field(init=False)
+    reach: Reach = field(init=False, default_factory=lambda: Reach(1, 0, 0))
+
+    @property
+    def height(self) -> int:
+        return self.shape[2]
+
+    def allocate(self, ring: int | None) -> None:
+        assert ring is not None
+        self.rows = planar_rows(self.shape[1], ring, self.window, self.shape[3], self.outputs)
+
+    def clear(self, y: Any) -> None:
+        clear_row(self.rows, y)
+
+    def row(self, n: Any, y: Any) -> None:
+        width, stride = self.shape[3], self.rows.stride
+        with T.serial(0, self.shape[1]) as c:
+
+            def part(x: Any, lanes: int) -> None:
+                vectors = [T.Bind(load(self.image, [n, c, y, x * stride + k * lanes], lanes)) for k in range(stride)]
+                for phase in range(stride):
+                    picked = [phase + stride * lane for lane in range(lanes)]
+                    value = tirx.Shuffle(vectors, picked) if stride > 1 and lanes > 1 else vectors[phase]
+                    store(self.rows.buffer, value, self.rows.tap(c, y, x, phase), lanes)
+
+            for_vectors(width // stride, self.lanes, part)
+            for column in range(width - width % stride, width):
+                store(self.rows.buffer, self.image[n, c, y, column], self.rows.tap(c, y, 0, column), 1)
+
+
+@dataclass
+class FirstLayer:
+    """Link: the convolution of split rows. Its rows are blocked, in a ring or in `out`; or, with `reader`, planar.
+
+    `reader` is the window of a layer that reads planar rows, and the outputs it makes a row.
+    """
+
+    split: SplitRows
+    output: Blocked
+    slope: float
+    target: Target
+    reader: tuple[Window, int] | None = None
+    out: Any = None
+    rows: Rows | PlanarRows = field(init=False)
+
+    def __post_init__(self) -> None:
+        blocks, block = self.output.blocks, self.output.block
+        channels = self.split.shape[1]
+        self.weights = argument("weights", (blocks, *self.split.window.kernel, channels, block))
+        self.bias = argument("bias", (blocks, block))
+        self.tile = self._choose_tile()
+
+    @property
+    def height(self) -> int:
+        return self.output.height
+
+    @property
+    def reach(self) -> Reach:
+        return reach_of(self.split.window)
+
+    def allocate(self, ring: int | None) -> None:
+        if ring is None:
+            self.rows = Rows(self.out, self.output)
+        elif self.reader:
+            self.rows = planar_rows(self.output.channels, ring, self.reader[0], self.output.width, self.reader[1])
+        else:
+            self.rows = blocked_ring(self.output, ring)
+
+    def clear(self, y: Any) -> None:
+        if isinstance(self.rows, PlanarRows):
+            clear_row(self.rows, y)
+        else:
+            clear_blocked_row(self.rows, y)
+
+    def row(self, n: Any, y: Any) -> None:
+        if isinstance(self.rows, PlanarRows):
+            for start, count, vectors in segments(self.output.width // self._lanes, self.tile.pixels):
+                with T.serial(0, count) as index:
+                    self._along_x(self.rows, y, (start + index * vectors) * self._lanes, self._lanes, vectors)
+            whole = self.output.width - self.output.width % self._lanes
+            for_vectors(
+                self.output.width - whole,
+                self._lanes,
+                lambda x, lanes: self._along_x(self.rows, y, whole + x, lanes, 1),  # type: ignore[arg-type]
+            )
+        else:
+            for_tiles(
+                self.output.blocks,
+                self.tile.blocks,
+                lambda block, blocks: for_tiles(
+                    self.output.width, self.tile.pixels, lambda x, count: self._across(n, y, x, count, block, blocks)
+                ),
+            )
+
+    @property
+    def _lanes(self) -> int:
+        return self.target.float32_lanes
+
+    def _choose_tile(self) -> Tile:
+        if self.reader:
+            vectors = 2 if self.target.vector_bits == 512 else 1
+            sums = vectors * self.output.channels
+            reason = f"{vectors} vectors along x: sums of all {self.output.channels} channels in {sums} registers"
+            return Tile(vectors, 1, 1, reason)
+        tile = choose_tile(
+            self.target, width=self.output.width, blocks=self.output.blocks, lanes=self.output.block, max_blocks=2
+        )
+        if tile.pixels <= MAX_PIXELS:
+            return tile
+        capped = f"{tile.reason}; but {MAX_PIXELS} pixels, to leave registers to the taps' weights"
+        return replace(tile, pixels=MAX_PIXELS, reason=capped)
+
+    def _taps(self, y: Any, body: Callable[[Any, Any, Any, list[int]], None]) -> None:
+        """`body(i, channel, source row, columns)` for each kernel row: a loop, since a large kernel in full would take
+        LLVM minutes; `columns` are those that output 0 reads.
+        """
+        window = self.split.window
+        columns = [j * window.dilation[1] - window.padding[1] for j in range(window.kernel[1])]
+        with T.serial(0, window.kernel[0]) as i:
+            row = T.Bind(y * window.stride[0] + i * window.dilation[0] - window.padding[0])
+            with T.serial(0, self.split.shape[1]) as channel:
+                body(i, channel, row, columns)
+
+    def _across(self, n: Any, y: Any, x: Any, count: int, block: Any, blocks: int) -> None:
+        """Vectors of output channels: `count` pixels of `blocks` blocks."""
+        assert isinstance(self.rows, Rows)
+        lanes, source = self.output.block, self.split.rows
+        sums = accumulators(blocks, count, lanes, lambda index: load(self.bias, [block + index, 0], lanes))
+
+        def taps(i: Any, channel: Any, row: Any, columns: list[int]) -> None:
+            for j, column in enumerate(columns):
+                vectors = [
+                    T.Bind(load(self.weights, [block + index, i, j, channel, 0], lanes)) for index in range(blocks)
+                ]
                 for pixel in range(count):
-                    place = [n, block + index, y + output.halo, x + pixel + output.halo, 0]
-                    store(out, activate(load(total, [pixel, 0], lanes), slope, lanes), place, lanes)
+                    scalar = source.buffer[tuple(source.tap(channel, row, x + pixel, column))]
+                    value = broadcast(scalar, lanes)
+                    for total, vector_of in zip(sums, vectors, strict=True):
+                        store(total, load(total, [pixel, 0], lanes) + value * vector_of, [pixel, 0], lanes)
 
-        def border(n: Any, y: Any, start: int, end: int, block: Any, blocks: int) -> None:
-            if end > start:
-                with T.serial(start, end) as x:
-                    pixels(n, y, x, 1, block, blocks, checked=True)
+        self._taps(y, taps)
+        for index, total in enumerate(sums):
+            for pixel in range(count):
+                place = [*self.rows.at(n, block + index, y, x + pixel), 0]
+                store(self.rows.buffer, activate(load(total, [pixel, 0], lanes), self.slope, lanes), place, lanes)
 
-        def row_blocks(n: Any, y: Any, inner: bool) -> None:
-            def body(block: Any, blocks: int) -> None:
-                start, end = columns if inner else (output.width, output.width)
-                border(n, y, 0, start, block, blocks)
-                for_tiles(
-                    end - start,
-                    tile.pixels,
-                    lambda x, count: pixels(n, y, start + x, count, block, blocks, checked=False),
-                )
-                border(n, y, end, output.width, block, blocks)
+    def _along_x(self, rows: PlanarRows, y: Any, x: Any, lanes: int, vectors: int) -> None:
+        """Vectors of neighboring pixels: `vectors` of them for every output channel."""
+        source, channels = self.split.rows, self.output.channels
+        sums = accumulators(channels, vectors, lanes, lambda index: broadcast(self.bias[0, index], lanes))
 
-            for_tiles(output.blocks, tile.blocks, body)
+        def taps(i: Any, channel: Any, row: Any, columns: list[int]) -> None:
+            for j, column in enumerate(columns):
+                values = [
+                    T.Bind(load(source.buffer, source.tap(channel, row, x + part * lanes, column), lanes))
+                    for part in range(vectors)
+                ]
+                for output, total in enumerate(sums):
+                    weight = broadcast(self.weights[0, i, j, channel, output], lanes)
+                    for part, value in enumerate(values):
+                        store(total, load(total, [part, 0], lanes) + value * weight, [part, 0], lanes)
 
-        for n in range(output.batch):
-            for start, end in ((0, rows[0]), (rows[1], output.height)):
-                if end > start:
-                    with T.serial(start, end) as y:
-                        row_blocks(n, y, inner=False)
-            if rows[1] > rows[0]:
-                with T.parallel(rows[0], rows[1]) as y:
-                    row_blocks(n, y, inner=True)
-    return builder.get(), tile
+        self._taps(y, taps)
+        for output, total in enumerate(sums):
+            for part in range(vectors):
+                value = activate(load(total, [part, 0], lanes), self.slope, lanes)
+                store(rows.buffer, value, rows.tap(output, y, x + part * lanes, 0), lanes)
 
 
-def _inside(outputs: int, inputs: int, kernel: int, stride: int, dilation: int, padding: int) -> tuple[int, int]:
-    """The outputs [start, end) of an axis that read no padding."""
-    start = -(-padding // stride)
-    end = (inputs - 1 - (kernel - 1) * dilation + padding) // stride + 1
-    start, end = min(start, outputs), min(max(end, 0), outputs)
-    return (start, end) if end > start else (outputs, outputs)
+def blocked_ring(layout: Blocked, ring: int) -> Rows:
+    """A ring, zeroed, of rows of a blocked tensor with its halo to the left and right."""
+    shape = (layout.blocks, ring, layout.width + 2 * layout.halo, layout.block)
+    rows = Rows(T.alloc_buffer(shape, "float32", scope="global"), layout, ring)
+    with T.serial(0, ring) as y:
+        clear_blocked_row(rows, y)
+    return rows
+
+
+def clear_blocked_row(rows: Rows, y: Any) -> None:
+    """Zeros, halo included."""
+    layout = rows.layout
+    with T.serial(0, layout.blocks) as c, T.serial(0, layout.width + 2 * layout.halo) as x:
+        store(rows.buffer, splat(0.0, layout.block), [c, slot(y, rows.ring), x, 0], layout.block)
+
+
+def _round_up(number: int) -> int:
+    return -(-number // LANES) * LANES

@@ -48,8 +48,10 @@ def choose_tile(
     ideal = width * blocks * per_block / MULTIPLY_ADDS_PER_CYCLE
     reason = (
         f"{pixels} pixels x {tile_blocks} blocks: sums in {pixels * tile_blocks * per_block} of {registers} registers, "
-        f"{100 * ideal / cycles:.0f} % of peak at best; {rows} rows of {row_bytes} B a pass"
+        f"{100 * ideal / cycles:.0f} % of peak at best"
     )
+    if row_bytes:
+        reason += f"; {rows} rows of {row_bytes} B share a pass over weights in L2"
     return Tile(pixels, tile_blocks, rows, reason)
 
 

@@ -4,6 +4,7 @@ Source: Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", arX
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from facedeploy.compiler.kernels.blocked.emit import (
     for_tiles,
     kernel,
     load,
+    share,
     splat,
     store,
     zero_halo,
@@ -80,6 +82,7 @@ def winograd_convolution(
         slab = _divisor_up_to(tiles_h, tiles_h, above=slab)
     pixels = slab * tiles_w
     tile = choose_tile(target, width=pixels, blocks=output.blocks, lanes=lanes)
+    tile = replace(tile, rows=slab, reason=f"{slab} of {tiles_h} rows of Winograd tiles at a time; {tile.reason}")
     with kernel(name) as builder:
         inputs = [argument(f"source_{index}", source.layout.shape) for index, source in enumerate(sources)]
         weights = argument("weights", (POINTS, output.blocks, source_blocks * inner, lanes))
@@ -87,8 +90,9 @@ def winograd_convolution(
         residual = argument("residual", epilogue.residual.shape) if epilogue.residual else None
         out = argument("out", output.shape)
         zero_halo(out, output)
-        with T.parallel(0, output.batch * (tiles_h // slab)) as part:
-            n, first = part // (tiles_h // slab), (part % (tiles_h // slab)) * slab
+        slabs = tiles_h // slab
+        with share(output.batch * slabs) as (start, count), T.serial(0, count) as step:
+            n, first = (start + step) // slabs, (start + step) % slabs * slab
             spectrum = T.alloc_buffer((POINTS, source_blocks, pixels, inner), "float32", scope="global")
             products = T.alloc_buffer((POINTS, output.blocks, pixels, lanes), "float32", scope="global")
 

@@ -1,0 +1,1 @@
+"""What can be learned about an artifact: where its time goes, and how that compares."""

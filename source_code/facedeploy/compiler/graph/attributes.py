@@ -1,0 +1,38 @@
+"""What passes tell one another about a module, as its attributes, which every pass hands on."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+
+import tvm
+
+from facedeploy.artifact.manifest import Kernel
+
+LAYERS, KERNELS = "facedeploy.layers", "facedeploy.kernels"
+
+
+def with_layers(module: tvm.IRModule, layers: Sequence[str]) -> tvm.IRModule:
+    """`module`, which tells the names of the convolutions of the model it was made of, in their order."""
+    return module.with_attr(LAYERS, list(layers))
+
+
+def layers_of(module: tvm.IRModule) -> tuple[str, ...]:
+    """What `with_layers` told; empty if it did not."""
+    return tuple(map(str, (module.attrs or {}).get(LAYERS, ())))
+
+
+def with_kernels(module: tvm.IRModule, kernels: Sequence[Kernel]) -> tvm.IRModule:
+    """`module`, which tells the convolution kernels that `main` calls, in the order of the calls."""
+    return module.with_attr(KERNELS, [asdict(kernel) for kernel in kernels])
+
+
+def kernels_of(module: tvm.IRModule) -> tuple[Kernel, ...]:
+    """What `with_kernels` told; empty if it did not."""
+    return tuple(
+        Kernel(
+            str(record["name"]),
+            tuple(map(str, record["layers"])),
+            int(record["multiply_adds"]),
+            str(record["reason"]),
+        )
+        for record in (module.attrs or {}).get(KERNELS, ())
+    )

@@ -1,0 +1,206 @@
+"""A chain of layers in one kernel: a first layer and separable convolutions, each row passed on while in cache."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from tvm.tirx.script.builder import ir as T
+
+from facedeploy.compiler.kernels.blocked.depthwise import Pointwise, depthwise_pixels, depthwise_row
+from facedeploy.compiler.kernels.blocked.direct import Window
+from facedeploy.compiler.kernels.blocked.emit import (
+    Epilogue,
+    activate,
+    argument,
+    broadcast,
+    for_blocks,
+    kernel,
+    load,
+    splat,
+    store,
+    zero_halo,
+)
+from facedeploy.compiler.kernels.blocked.layout import Blocked
+from facedeploy.compiler.kernels.blocked.links import Link, Reach, reach_of, run
+from facedeploy.compiler.kernels.blocked.planar import (
+    NARROW,
+    FirstLayer,
+    SplitRows,
+    blocked_ring,
+    clear_blocked_row,
+    for_vectors,
+    image_argument,
+)
+from facedeploy.compiler.kernels.blocked.rows import PlanarRows, Rows
+from facedeploy.compiler.kernels.blocked.tiling import Tile, choose_tile
+from facedeploy.compiler.target import Target
+
+
+@dataclass(frozen=True)
+class FirstLayerSpec:
+    """A convolution of the planar image."""
+
+    window: Window
+    slope: float
+    output: Blocked
+
+
+@dataclass(frozen=True)
+class SeparableSpec:
+    """A depthwise convolution with its slope, and the pointwise one behind it with its own."""
+
+    window: Window
+    depthwise_slope: float
+    slope: float | tuple[float, ...]
+    output: Blocked
+
+
+def cascade(
+    name: str,
+    source: Blocked | tuple[int, int, int, int],
+    layers: Sequence[FirstLayerSpec | SeparableSpec],
+    target: Target,
+) -> tuple[Any, list[Tile]]:
+    """`name(source, weights of each layer..., output)`: as `planar_convolution` and `separable_convolution` take them.
+
+    `source` is the shape of a planar image when the first of `layers` is a FirstLayerSpec, else a layout. Every layer's
+    `output` has the halo that the next one needs. Returns the PrimFunc and each layer's tile.
+    """
+    output = layers[-1].output
+    tiles = []
+    with kernel(name) as builder:
+        links: list[Link] = []
+        if isinstance(source, Blocked):
+            rows = Rows(argument("source", source.shape), source)
+        for index, layer in enumerate(layers):
+            reader = layers[index + 1] if index + 1 < len(layers) else None
+            if isinstance(layer, FirstLayerSpec):
+                assert not isinstance(source, Blocked)
+                split = SplitRows(
+                    image_argument(source), source, layer.window, layer.output.width, target.float32_lanes
+                )
+                planar = reader if isinstance(reader, SeparableSpec) and _reads_planar_rows(layer, reader) else None
+                along_x = (planar.window, planar.output.width) if planar else None
+                first = FirstLayer(split, layer.output, layer.slope, target, along_x)
+                links += [split, first]
+                tiles.append(first.tile)
+            else:
+                separable = SeparableLink(links[-1] if links else rows, layer, index, target)
+                links.append(separable)
+                tiles.append(separable.tile)
+        out = argument("out", output.shape)
+        zero_halo(out, output)
+        links[-1].out = out  # type: ignore[attr-defined]
+        run(links, output.batch)
+    return builder.get(), tiles
+
+
+def _reads_planar_rows(layer: FirstLayerSpec, reader: SeparableSpec) -> bool:
+    """A blocked row of few channels fills vectors badly: along x they are full."""
+    return layer.output.channels <= NARROW and reader.window.stride[1] == 1
+
+
+@dataclass
+class SeparableLink:
+    """Link: a separable convolution. `source`: the link before, or the rows of the whole input."""
+
+    source: Any
+    spec: SeparableSpec
+    index: int
+    target: Target
+    out: Any = None
+    rows: Rows = field(init=False)
+
+    def __post_init__(self) -> None:
+        layout: Blocked = self.source.layout if isinstance(self.source, Rows) else self.source.output
+        self.layout, self.output = layout, self.spec.output
+        name = f"layer{self.index}"
+        inner, lanes = layout.block, self.output.block
+        self.depth_weights = argument(f"{name}_depth_weights", (layout.blocks, *self.spec.window.kernel, inner))
+        self.depth_bias = argument(f"{name}_depth_bias", (layout.blocks, inner))
+        self.weights = argument(f"{name}_weights", (self.output.blocks, layout.blocks, 1, 1, inner, lanes))
+        self.bias = argument(f"{name}_bias", (self.output.blocks, lanes))
+        self.tile = choose_tile(self.target, width=self.output.width, blocks=self.output.blocks, lanes=lanes)
+
+    @property
+    def height(self) -> int:
+        return self.output.height
+
+    @property
+    def reach(self) -> Reach:
+        return reach_of(self.spec.window)
+
+    def allocate(self, ring: int | None) -> None:
+        self.rows = Rows(self.out, self.output) if ring is None else blocked_ring(self.output, ring)
+        # One row of the depthwise result: numbers of a pixel side by side, or pixels of a channel.
+        blocks, width, inner = self.layout.blocks, self.output.width, self.layout.block
+        shape = (inner, width) if self._planar else (blocks, width, inner)
+        self.scratch = T.alloc_buffer(shape, "float32", scope="global")
+        if self._planar:
+            # Channels that fill up the block are never computed, and zero weights times garbage could be NaN.
+            with T.serial(self.layout.channels, inner) as channel, T.serial(0, width) as x:
+                store(self.scratch, splat(0.0, 1), [channel, x], 1)
+
+    def clear(self, y: Any) -> None:
+        clear_blocked_row(self.rows, y)
+
+    def row(self, n: Any, y: Any) -> None:
+        if isinstance(self._source_rows, PlanarRows):
+            self._depthwise_along_x(self._source_rows, y)
+        else:
+            self._depthwise_across(self._source_rows, n, y)
+
+        def value(x: Any, c: Any, channel: Any) -> Any:
+            return self.scratch[channel, x] if self._planar else self.scratch[c, x, channel]
+
+        epilogue = Epilogue(self.spec.slope)
+        blocks_in, inner = self.layout.blocks, self.layout.block
+        pointwise = Pointwise(self.weights, self.bias, blocks_in, inner, self.rows, epilogue, None, self.tile)
+        for_blocks(
+            self.output.blocks,
+            self.tile.blocks,
+            epilogue,
+            lambda block, blocks: pointwise.row(n, y, block, blocks, value),
+        )
+
+    @property
+    def _source_rows(self) -> Rows | PlanarRows:
+        rows: Rows | PlanarRows = self.source if isinstance(self.source, Rows) else self.source.rows
+        return rows
+
+    @property
+    def _planar(self) -> bool:
+        return isinstance(self._source_rows, PlanarRows)
+
+    def _depthwise_across(self, source: Rows, n: Any, y: Any) -> None:
+        inner, pixels = self.layout.block, depthwise_pixels(self.target, self.output.width)
+        with T.serial(0, self.layout.blocks) as c:
+
+            def put(x: Any, vector: Any) -> None:
+                store(self.scratch, vector, [c, x, 0], inner)
+
+            place = (n, c, y)
+            width, slope = self.output.width, self.spec.depthwise_slope
+            depthwise_row(
+                source, self.depth_weights, self.depth_bias, self.spec.window, place, width, pixels, slope, put
+            )
+
+    def _depthwise_along_x(self, source: PlanarRows, y: Any) -> None:
+        window = self.spec.window
+        with T.serial(0, self.layout.channels) as c:
+            weights = [
+                [T.Bind(self.depth_weights[0, i, j, c]) for j in range(window.kernel[1])]
+                for i in range(window.kernel[0])
+            ]
+
+            def part(x: Any, lanes: int) -> None:
+                total = broadcast(self.depth_bias[0, c], lanes)
+                for i, row_weights in enumerate(weights):
+                    row = y * window.stride[0] + i * window.dilation[0] - window.padding[0]
+                    for j, weight in enumerate(row_weights):
+                        column = j * window.dilation[1] - window.padding[1]
+                        vector = load(source.buffer, source.tap(c, row, x, column), lanes)
+                        total = T.Bind(total + vector * broadcast(weight, lanes))
+                store(self.scratch, activate(total, self.spec.depthwise_slope, lanes), [c, x], lanes)
+
+            for_vectors(self.output.width, self.target.float32_lanes, part)

@@ -1,0 +1,61 @@
+"""One inference, kernel by kernel."""
+
+import numpy as np
+import pytest
+
+from facedeploy.core.errors import ShapeError
+from facedeploy.runtime.model import Model
+
+
+@pytest.fixture
+def model(tiny_artifact):
+    return Model.open(tiny_artifact.prefix, threads=1)
+
+
+@pytest.fixture
+def image(model):
+    return np.random.default_rng(0).normal(0, 50, model.manifest.inputs[0].shape).astype(np.float32)
+
+
+def test_trace_has_the_kernels_of_the_manifest_in_their_order(model, image):
+    names = [kernel.name for kernel in model.manifest.kernels]
+    assert names
+    assert [call.name for call in model.trace(image).calls if call.name in names] == names
+
+
+def test_kernels_run_again_compute_the_same(model, image):
+    expected = {name: output.copy() for name, output in model.infer(image).items()}
+    trace = model.trace(image)
+    # The last kernel of this net writes its outputs.
+    outputs = [np.from_dlpack(tensor) for tensor in trace.calls[-1].arguments[-len(expected) :]]
+    for output in outputs:
+        output[:] = -1
+    trace.microseconds()
+    for output, values in zip(outputs, expected.values(), strict=True):
+        np.testing.assert_array_equal(output, values)
+
+
+def test_every_call_has_its_time_and_the_bytes_of_its_tensors(model, image):
+    trace = model.trace(image)
+    times = trace.microseconds()
+    assert len(times) == len(trace.cost_us) == len(trace.calls)
+    assert all(us >= 0 for us in times)
+    assert sum(times) > 0
+    first = trace.calls[0]
+    assert first.bytes == sum(np.from_dlpack(tensor).nbytes for tensor in first.arguments)
+    assert first.bytes > image.nbytes
+
+
+def test_model_works_as_before_after_a_trace(model, image):
+    expected = {name: output.copy() for name, output in model.infer(image).items()}
+    trace = model.trace(image)
+    recorded = len(trace.calls)
+    for name, output in model.infer(image).items():
+        np.testing.assert_array_equal(output, expected[name])
+    assert len(trace.calls) == recorded, "nothing is recorded any more"
+
+
+def test_input_of_another_size_is_refused_and_the_hook_is_gone(model, image):
+    with pytest.raises(ShapeError):
+        model.trace(image[:, :, 1:])
+    assert model.infer(image)
