@@ -122,3 +122,34 @@ def test_quantized_weights_keep_their_operators() -> None:
     ]
     constants = {"weights": np.ones((4, 3, 1, 1), np.int8), "scale": np.float32(0.5), "zero": np.int8(0)}
     assert "DequantizeLinear" in kinds(prepared(model_of(nodes, constants, (1, 3, 4, 4)), 1, 3, 4, 4))
+
+
+@pytest.mark.parametrize("how", ["asymmetric", "half_pixel", "pytorch_half_pixel", "align_corners"])
+@pytest.mark.parametrize("rounding", ["floor", "ceil", "round_prefer_floor", "round_prefer_ceil"])
+@pytest.mark.parametrize(
+    ("sizes", "scales"), [((15, 13), None), ((16, 21), None), (None, (1.5, 2.7)), (None, (0.6, 3))]
+)
+def test_nearest_resize_picks_the_pixels_that_onnxruntime_picks(
+    how: str, rounding: str, sizes: tuple[int, int] | None, scales: tuple[float, float] | None
+) -> None:
+    constants = {"sizes": np.array([1, 3, *(sizes or ())]), "scales": np.array([1, 1, *(scales or ())], np.float32)}
+    inputs = ["input", "", "scales"] if scales else ["input", "", "", "sizes"]
+    node = helper.make_node(
+        "Resize", inputs, ["output"], mode="nearest", coordinate_transformation_mode=how, nearest_mode=rounding
+    )
+    model = model_of([node], {name: constants[name] for name in inputs if name in constants}, (1, 3, 8, 7))
+    result = prepared(model, 1, 3, 8, 7)
+    image = image_of(1, 3, 8, 7)
+    assert np.array_equal(run(result, image)[0], run(model, image)[0])
+    repeats = sizes == (16, 21) and rounding.startswith("round") and "half_pixel" in how
+    assert (kinds(result) == {"Resize": 1}) == (repeats or (sizes == (16, 21) and (how, rounding) == PLAIN))
+
+
+PLAIN = ("asymmetric", "floor")
+
+
+def test_linear_resize_by_a_part_of_a_pixel_is_refused() -> None:
+    node = helper.make_node("Resize", ["input", "", "scales"], ["output"], mode="linear")
+    model = model_of([node], {"scales": np.array([1, 1, 1.3, 1.3], np.float32)}, (1, 3, 8, 7))
+    with pytest.raises(ValueError, match=r"Resize output is linear by 1\.3 from 8 to 10 px: give it sizes instead"):
+        prepared(model, 1, 3, 8, 7)

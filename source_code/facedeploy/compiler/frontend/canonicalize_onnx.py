@@ -5,16 +5,18 @@ from typing import Any
 
 import numpy as np
 
-Shapes = Mapping[str, tuple[int, ...]]
+from facedeploy.compiler.frontend.resize_nodes import Shapes, resize_nodes
+
 WINDOWED = ("Conv", "MaxPool", "AveragePool")
 
 
 def canonicalize_onnx(model: Any, shapes: Shapes) -> None:
     """Change an onnx.ModelProto of opset 13 or newer in place; `shapes` are those tensors' that are known.
 
-    Ensures: Dropout and Identity are gone, but for one that makes an output (the importer gives Dropout a mask that
-    nothing reads); `auto_pad` is pads (the importer pads SAME_LOWER as SAME_UPPER); a Split is slices, as every other
-    node yields one tensor; a Clip from zero on is a Relu, and a Clip of what it yields where there is a limit above.
+    Ensures: what `resize_nodes` says; Dropout and Identity are gone, but for one that makes an output (the importer
+    gives Dropout a mask that nothing reads); `auto_pad` is pads (the importer pads SAME_LOWER as SAME_UPPER); a Split
+    is slices, as every other node yields one tensor; a Clip from zero on is a Relu, and a Clip of what it yields where
+    there is a limit above.
     """
     graph = model.graph
     constants = {entry.name: entry for entry in graph.initializer}
@@ -30,6 +32,8 @@ def canonicalize_onnx(model: Any, shapes: Shapes) -> None:
             _name_pads(node, constants, shapes)
         if node.op_type == "Clip":
             kept += _limits(node, constants)
+        elif node.op_type == "Resize":
+            kept += resize_nodes(node, _attributes(node), graph, constants, shapes)
         elif node.op_type == "Split":
             kept += _slices(node, graph, constants, shapes)
         else:

@@ -47,8 +47,8 @@ def prepare_onnx(model: Any, image: TensorSpec) -> Any:
     graph = prepared.graph
     while _fold_constants(prepared):
         pass
-    canonicalize_onnx(prepared, _static_shapes(prepared))
     _leave_out_empty_inputs(graph)
+    canonicalize_onnx(prepared, _static_shapes(prepared))
     _remove_dead(graph)
     return prepared
 
