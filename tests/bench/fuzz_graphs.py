@@ -1,6 +1,7 @@
 """Compile random graphs and compare them with onnxruntime: `python tests/bench/fuzz_graphs.py --count 2000`.
 
-Prints a line for each seed that fails, and a summary. `--first N --count 1` repeats one; `--save DIR` keeps its ONNX.
+Prints a line for each seed that fails, and a summary; a graph that onnxruntime refuses counts as refused.
+`--first N --count 1` repeats one; `--save DIR` keeps its ONNX.
 """
 
 import argparse
@@ -56,7 +57,7 @@ def main() -> int:
 
 def check(seed: int, steps: int) -> tuple[str, str]:
     """One graph: equal, mismatch, refused or crash, and what there is to say of it."""
-    from differential import BOUND, worst_difference
+    from differential import BOUND, reference, worst_difference
 
     from facedeploy.compiler.target import host_features, resolve_target
     from facedeploy.core.errors import CompileError
@@ -64,6 +65,10 @@ def check(seed: int, steps: int) -> tuple[str, str]:
     graph = RandomGraph(seed)
     model = graph.model(steps)
     image = graph.rng.normal(0, 1, graph.shape).astype(np.float32)
+    try:
+        reference(model, image)
+    except RuntimeError as error:
+        return "refused", f"by onnxruntime: {error}"
     target = resolve_target(LEVELS[seed % len(LEVELS)])
     if not all(host_features().get(feature, False) for feature in target.features):
         target = resolve_target("host")
