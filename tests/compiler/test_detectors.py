@@ -1,4 +1,4 @@
-"""Other people's detectors, from their own ONNX files, compute what onnxruntime computes."""
+"""Whole detectors, ours and other people's, compute what onnxruntime computes."""
 
 import sys
 from pathlib import Path
@@ -11,6 +11,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 from differential import BOUND, worst_difference
 
 from facedeploy.compiler.target import Target
+from facedeploy.export.export_model import export_model
+from facedeploy.export.random_weights import random_weights
+from facedeploy.models.specs import MODELS
 
 
 @pytest.mark.parametrize(
@@ -31,3 +34,10 @@ def test_detector_computes_what_onnxruntime_computes_on_a_small_canvas(
     model.graph.input[0].type.tensor_type.shape.dim[1].dim_value = 3
     image = np.random.default_rng(0).uniform(-largest / 2, largest / 2, (1, 3, 64, 96)).astype(np.float32)
     assert worst_difference(model, image, target) <= BOUND
+
+
+def test_retinaface_computes_what_onnxruntime_computes_for_an_odd_batch(tmp_path: Path, target: Target) -> None:
+    spec = MODELS["mobilenet0.25"]
+    report = export_model(spec, (96, 160), weights=random_weights(spec, 0), batch=5, output_dir=tmp_path)
+    image = np.random.default_rng(0).uniform(-128, 128, (5, 3, 96, 160)).astype(np.float32)
+    assert worst_difference(onnx.load(report.onnx.path), image, target) <= BOUND
