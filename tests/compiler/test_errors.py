@@ -1,5 +1,6 @@
 """Every mistake in what is compiled is one clear sentence, and writes nothing."""
 
+import gc
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -148,7 +149,6 @@ def one_node(kind: str, **attributes: object) -> onnx.NodeProto:
     [
         ("Det", TensorProto.FLOAT, "not supported for frontend ONNX: Det"),
         ("NonZero", TensorProto.INT64, "the output y has no static shape"),
-        ("Shape", TensorProto.INT64, "the output y has no static shape"),
     ],
 )
 def test_operator_that_cannot_be_compiled(
@@ -159,6 +159,26 @@ def test_operator_that_cannot_be_compiled(
     message = refusal(make_config(tmp_path / "model.onnx", weights, (1, 3, 8, 8)))
     assert said in message
     assert str(tmp_path / "model.onnx") in message
+
+
+def test_failed_import_says_one_sentence_and_names_the_operator(
+    make_graph: MakeGraph,
+    weights: Path,
+    tmp_path: Path,
+    make_config: MakeConfig,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    nodes = [
+        helper.make_node("Reshape", ["input", "shape"], ["flat"]),
+        helper.make_node("ReduceMax", ["flat"], ["most"], axes=[1], keepdims=0),
+        helper.make_node("Cast", ["most"], ["sizes"], to=TensorProto.INT64),
+        helper.make_node("Resize", ["input", "", "", "sizes"], ["y"]),
+    ]
+    onnx.save(make_graph(nodes, ["y"], {"shape": np.array([4, -1])}, (1, 3, 8, 8)), tmp_path / "model.onnx")
+    message = refusal(make_config(tmp_path / "model.onnx", weights, (1, 3, 8, 8)))
+    assert "cannot be imported: the operator Resize: " in message
+    gc.collect()
+    assert capfd.readouterr() == ("", "")
 
 
 def test_operator_without_a_lowering_is_named(

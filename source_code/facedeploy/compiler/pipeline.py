@@ -10,7 +10,9 @@ from tvm import tirx
 from tvm.relax import transform
 
 from facedeploy.compiler.passes.block_convolutions import block_convolutions
+from facedeploy.compiler.passes.fold_batch_norm import fold_batch_norm
 from facedeploy.compiler.passes.fold_reshapes import fold_reshapes
+from facedeploy.compiler.passes.restore_limits import restore_limits
 from facedeploy.compiler.passes.schedule_kernels import KERNEL, schedule_kernels
 from facedeploy.compiler.passes.skip_argument_checks import skip_argument_checks
 from facedeploy.compiler.target import Target
@@ -35,6 +37,8 @@ def optimize_phases(target: Target) -> tuple[Phase, ...]:
                 fold_reshapes,
                 transform.CanonicalizeBindings(),
                 transform.FoldConstant(),
+                restore_limits,
+                fold_batch_norm,
                 transform.DeadCodeElimination(),
             ),
         ),

@@ -2,7 +2,7 @@
 
 import io
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import onnx
 import onnxsim
@@ -18,11 +18,14 @@ def onnx_graph(
     shape: tuple[int, int, int, int],
     opset: int = DEFAULT_OPSET,
     metadata: Mapping[str, str] | None = None,
+    *,
+    input_name: str = "input",
+    output_names: Sequence[str] = OUTPUTS,
 ) -> onnx.ModelProto:
     """The graph of `net` (eager, or a loaded TorchScript module) for an input of `shape` (N, 3, H, W).
 
-    Its input is named `input`, its outputs `loc`, `conf`, `landms`; batch norms are folded; `metadata` goes into
-    metadata_props. Raises ConfigError when `opset` cannot be exported.
+    Batch norms are folded; `metadata` goes into metadata_props. Raises ConfigError when `opset` cannot be exported, and
+    what torch raises for operators that ONNX lacks.
     """
     check_opset(opset)
     buffer = io.BytesIO()
@@ -32,8 +35,8 @@ def onnx_graph(
             net,
             (torch.zeros(shape),),
             buffer,  # type: ignore[arg-type]  # Its annotation knows paths only.
-            input_names=["input"],
-            output_names=list(OUTPUTS),
+            input_names=[input_name],
+            output_names=list(output_names),
             opset_version=opset,
             dynamo=False,
         )

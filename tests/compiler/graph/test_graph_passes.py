@@ -1,6 +1,8 @@
 """Each graph pass, before and after, on graphs imported from small ONNX models."""
 
+import re
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import onnx
@@ -11,7 +13,8 @@ from tvm.relax import transform
 from tvm.relax.frontend.onnx import from_onnx
 
 from facedeploy.compiler.graph.from_relax import graph_of
-from facedeploy.compiler.graph.nodes import Cascade, Convolution, Graph, Heads, Operator, Part, Separable
+from facedeploy.compiler.graph.nodes import Cascade, Convolution, Graph, Heads, Operator, Part, Pooling, Separable
+from facedeploy.compiler.graph.to_relax import relax_of
 from facedeploy.compiler.passes.fold_reshapes import fold_reshapes
 from facedeploy.compiler.passes.fuse_cascade import fuse_cascade
 from facedeploy.compiler.passes.fuse_epilogue import fuse_epilogue
@@ -19,6 +22,8 @@ from facedeploy.compiler.passes.fuse_heads import fuse_heads
 from facedeploy.compiler.passes.fuse_separable import fuse_separable
 from facedeploy.compiler.passes.merge_parallel import merge_parallel
 from facedeploy.compiler.passes.remove_concatenation import remove_concatenation
+from facedeploy.compiler.passes.restore_limits import restore_limits
+from facedeploy.compiler.target import Target
 
 MakeModel = Callable[..., onnx.ModelProto]
 Import = Callable[..., Graph]
@@ -56,7 +61,7 @@ def imported(make_graph: MakeModel) -> Import:
     def build(net: Net, outputs: list[str], shape: tuple[int, ...] = (1, 16, 8, 8)) -> Graph:
         model = make_graph(net.nodes, outputs, net.weights, shape)
         module = from_onnx(model, shape_dict={"input": list(shape)}, keep_params_in_input=False)
-        for apply in (fold_reshapes, transform.CanonicalizeBindings(), transform.FoldConstant()):
+        for apply in (fold_reshapes, transform.CanonicalizeBindings(), transform.FoldConstant(), restore_limits):
             module = apply(module)
         graph = graph_of(module["main"])
         assert graph is not None
@@ -108,6 +113,18 @@ def test_activation_stays_when_something_else_reads_the_sum(imported: Import) ->
     graph = imported(net, [net.add("Relu", before), before])
     fuse_epilogue(graph)
     assert kinds(graph) == ["Convolution", "relax.nn.relu"]
+
+
+@pytest.mark.parametrize(("slopes", "joined"), [([0.25] * 16, True), ([0.25], True), ([0.25] * 15 + [0.5], False)])
+def test_prelu_of_one_slope_joins(imported: Import, slopes: list[float], joined: bool) -> None:
+    net = Net()
+    steep = net.constant(np.array(slopes, np.float32).reshape(-1, 1, 1))
+    graph = imported(net, [net.add("PRelu", net.conv("input", 16, 16), steep)])
+    fuse_epilogue(graph)
+    assert kinds(graph) == (["Convolution"] if joined else ["Convolution", "relax.nn.prelu"])
+    if joined:
+        assert isinstance(graph.nodes[0], Convolution)
+        assert (graph.nodes[0].slopes == 0.25).all()
 
 
 def test_leaky_relu_steeper_than_one_stays(imported: Import) -> None:
@@ -250,6 +267,58 @@ def test_output_whose_levels_differ_keeps_its_operators(imported: Import) -> Non
     assert "relax.concat" in kinds(graph)
     node = next(node for node in graph.nodes if isinstance(node, Heads))
     assert node.outputs == graph.outputs[:1]
+
+
+def emitted(graph: Graph, target: Target) -> list[str]:
+    """Names of the kernels and operators that a graph becomes, without the numbers behind them."""
+    module, _ = relax_of(graph, tvm.IRModule(), target)
+    calls = [binding.value for binding in module["main"].body.blocks[0].bindings]
+    names = [
+        call.args[0].name_hint if call.op == tvm.ir.Op.get("relax.call_tir") else call.op.name
+        for call in calls
+        if isinstance(call, tvm.relax.Call)
+    ]
+    return [re.split(r"_\d|\dx", name)[0] for name in names]
+
+
+def test_nothing_is_converted_between_two_convolutions(imported: Import, target: Target) -> None:
+    net = Net()
+    first = net.add("Relu", net.conv("input", 16, 16))
+    pooled = net.add("MaxPool", first, kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1])
+    gate = net.add("Sigmoid", net.conv(net.add("GlobalAveragePool", pooled), 16, 16, kernel=1))
+    weighted = net.add("Mul", pooled, gate)
+    clipped = net.add("Clip", net.add("HardSwish", weighted), "", net.constant(np.float32(6)))
+    graph = imported(net, [net.conv(clipped, 16, 20)])
+    fuse_epilogue(graph)
+    assert emitted(graph, target) == [
+        *["to_blocked", "winograd", "max_pool", "average_pool", "direct", "sigmoid", "multiply"],
+        *["add", "clip", "divide", "multiply", "minimum", "winograd", "to_planar"],
+    ]
+
+
+def test_pooling_of_planar_tensors_stays(imported: Import, target: Target) -> None:
+    net = Net()
+    pooled = net.add("MaxPool", "input", kernel_shape=[2, 2], strides=[2, 2])
+    last = net.add("MaxPool", net.conv(pooled, 16, 16), kernel_shape=[2, 2], strides=[2, 2])
+    graph = imported(net, [last])
+    fuse_epilogue(graph)
+    names = emitted(graph, target)
+    assert names.count("relax.nn.max_pool2d") == 2
+    assert names.index("to_planar") < len(names) - 1
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        {"kernel_shape": [2, 2], "dilations": [2, 2]},
+        {"kernel_shape": [3, 3], "strides": [2, 2], "ceil_mode": 1, "pads": [1, 1, 1, 1], "count_include_pad": 1},
+    ],
+)
+def test_pooling_that_no_kernel_does_is_an_operator(imported: Import, attributes: dict[str, Any]) -> None:
+    net = Net()
+    kind = "AveragePool" if "count_include_pad" in attributes else "MaxPool"
+    graph = imported(net, [net.add(kind, "input", **attributes)], (1, 16, 8, 8))
+    assert not any(isinstance(node, Pooling) for node in graph.nodes)
 
 
 def chain_of_separables(shape: tuple[int, ...], widths: list[int]) -> tuple[Net, str]:

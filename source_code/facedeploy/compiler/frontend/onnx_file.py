@@ -1,6 +1,13 @@
 """ONNX -> Relax."""
 
+import contextlib
+import gc
+import io
 import json
+import os
+import re
+import sys
+import traceback
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -8,11 +15,14 @@ from typing import Any
 import tvm
 from tvm import relax, tirx
 
+from facedeploy.compiler.frontend.prepare_onnx import prepare_onnx
 from facedeploy.compiler.graph.attributes import with_layers
 from facedeploy.compiler.reason import reason_of
 from facedeploy.core.errors import CompileError
 from facedeploy.core.requirement import require
 from facedeploy.core.tensor_spec import TensorSpec
+
+OPERATOR = re.compile(r"Error converting operator (\w+)")
 
 
 def read_onnx(path: Path) -> Any:
@@ -36,17 +46,41 @@ def import_onnx(model: Any, image: TensorSpec, file: Path) -> tuple[tvm.IRModule
     from tvm.relax.frontend.onnx import from_onnx
 
     _check_input(model, image, file)
+    said = io.StringIO()
     try:
-        module = from_onnx(model, shape_dict={image.name: list(image.shape)}, keep_params_in_input=False)
+        prepared = prepare_onnx(model, image)
+        with contextlib.redirect_stdout(said):  # The importer prints which operator it was at.
+            module = from_onnx(prepared, shape_dict={image.name: list(image.shape)}, keep_params_in_input=False)
     except Exception as error:
         # The importer reports what it lacks through several types, tvm.error.OpNotImplemented among them.
-        raise CompileError(f"frontend.checkpoint: {file} cannot be imported: {reason_of(error)}") from error
+        reason = reason_of(error)
+        _forget_frames(error)
+        operator = OPERATOR.search(said.getvalue())
+        at = f"the operator {operator[1]}: " if operator else ""
+        raise CompileError(f"frontend.checkpoint: {file} cannot be imported: {at}{reason}") from error
     if not model.graph.output:
         raise CompileError(f"frontend.checkpoint: {file} has no outputs")
     returned = module["main"].ret_ty
     types = returned.fields if isinstance(returned, tvm.ir.TupleType) else [returned]
     module = with_layers(module, convolution_names(model))
     return module, [_output_spec(entry.name, kind, file) for entry, kind in zip(model.graph.output, types, strict=True)]
+
+
+def _forget_frames(error: BaseException) -> None:
+    """Let go of what the importer had begun, which says so in a line of its own on the process's standard error."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    try:
+        with open(os.devnull, "wb") as nowhere:  # noqa: PTH123
+            os.dup2(nowhere.fileno(), 2)
+        link: BaseException | None = error
+        while link is not None:
+            traceback.clear_frames(link.__traceback__)
+            link = link.__cause__ or link.__context__
+        gc.collect()
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def convolution_names(model: Any) -> list[str]:

@@ -1,7 +1,5 @@
 """TorchScript -> ONNX, through torch: TVM 0.27 has no importer of its own for it."""
 
-import io
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +7,6 @@ from facedeploy.compiler.reason import reason_of
 from facedeploy.core.errors import CompileError
 from facedeploy.core.requirement import require
 from facedeploy.core.tensor_spec import TensorSpec
-
-OUTPUT_NAMES = ("loc", "conf", "landms")
-OPSET = 17
 
 
 def torchscript_to_onnx(path: Path, image: TensorSpec) -> Any:
@@ -21,7 +16,10 @@ def torchscript_to_onnx(path: Path, image: TensorSpec) -> Any:
     input shape or operators that ONNX lacks.
     """
     torch = require("torch", "export", "frontend.type: torchscript is converted to ONNX through torch, which")
-    onnx = require("onnx", "compile", "Compiling a TorchScript model")
+    require("onnxsim", "export", "Converting TorchScript")
+    from facedeploy.export.onnx_graph import onnx_graph
+    from facedeploy.export.parity import OUTPUTS
+
     try:
         module = torch.jit.load(str(path), map_location="cpu").eval()
     except (RuntimeError, ValueError) as error:
@@ -37,22 +35,9 @@ def torchscript_to_onnx(path: Path, image: TensorSpec) -> Any:
             "traced at one batch and size, export it at these"
         ) from error
     count = len(results) if isinstance(results, (tuple, list)) else 1
-    names = list(OUTPUT_NAMES) if count == len(OUTPUT_NAMES) else [f"output_{i}" for i in range(count)]
-    buffer = io.BytesIO()
+    names = OUTPUTS if count == len(OUTPUTS) else [f"output_{index}" for index in range(count)]
     try:
-        with torch.no_grad(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            torch.onnx.export(
-                module,
-                (example,),
-                buffer,
-                opset_version=OPSET,
-                input_names=[image.name],
-                output_names=names,
-                dynamo=False,
-            )
+        with torch.no_grad():
+            return onnx_graph(module, image.shape, input_name=image.name, output_names=names)  # type: ignore[arg-type]
     except Exception as error:  # The exporter has many types of its own.
         raise CompileError(f"frontend.checkpoint: {path} cannot be converted to ONNX: {reason_of(error)}") from error
-    model = onnx.load_from_string(buffer.getvalue())
-    simplified, checked = require("onnxsim", "export", "Converting TorchScript").simplify(model)
-    return simplified if checked else model

@@ -8,7 +8,9 @@ import tvm
 from tvm import relax
 from tvm.ir import GenericConst
 
+from facedeploy.compiler.graph.elementwise import elementwise_of
 from facedeploy.compiler.graph.nodes import Convolution, Graph, Node, Operator, Value, whole
+from facedeploy.compiler.graph.pooling import pooling_of
 from facedeploy.compiler.kernels.blocked.direct import Window
 
 
@@ -47,7 +49,9 @@ def graph_of(main: Any, layers: Sequence[str] = ()) -> Graph | None:
             return None
         values[binding.var] = value
         named = (names[binding.var],) if binding.var in names else ()
-        nodes.append(_convolution(bound, values, value, named) or _operator(bound, values, value))
+        operator = _operator(bound, values, value)
+        convolution = _convolution(bound, values, value, named)
+        nodes.append(convolution or pooling_of(operator) or elementwise_of(operator) or operator)
     if returned in values:
         return Graph([values[parameter] for parameter in main.params], nodes, [values[returned]])
     return None

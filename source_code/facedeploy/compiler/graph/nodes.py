@@ -73,6 +73,26 @@ class Operator(Node):
 
 
 @dataclass(eq=False)
+class Elementwise(Operator):
+    """A call for each pixel and channel, which can run on blocked tensors as well.
+
+    Operands have the output's shape, or divide it in height and width. `numbers` are the call's; `channels`, if any, is
+    (C,), an operand behind the others.
+    """
+
+    numbers: tuple[float, ...] = ()
+    channels: FloatArray | None = None
+
+
+@dataclass(eq=False)
+class Pooling(Operator):
+    """A pooling call, which can run on blocked tensors as well: `kind` as in `kernels.blocked.pooling`."""
+
+    window: Window
+    kind: str
+
+
+@dataclass(eq=False)
 class Convolution(Node):
     """max(x, slope x) of a convolution plus bias; then + residual, and max(x, slope_after x).
 

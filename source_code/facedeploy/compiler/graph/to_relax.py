@@ -10,12 +10,26 @@ import tvm
 from tvm import relax
 
 from facedeploy.artifact.manifest import Kernel
-from facedeploy.compiler.graph.nodes import Cascade, Convolution, Graph, Heads, Node, Operator, Part, Separable, Value
+from facedeploy.compiler.graph.blocked_operators import blocked_operators
+from facedeploy.compiler.graph.nodes import (
+    Cascade,
+    Convolution,
+    Elementwise,
+    Graph,
+    Heads,
+    Node,
+    Operator,
+    Part,
+    Pooling,
+    Separable,
+    Value,
+)
 from facedeploy.compiler.kernels.blocked import winograd
 from facedeploy.compiler.kernels.blocked.cascade import FirstLayerSpec, SeparableSpec, cascade
 from facedeploy.compiler.kernels.blocked.conversion import blocked_to_planar, planar_to_blocked
 from facedeploy.compiler.kernels.blocked.depthwise import depthwise_convolution, separable_convolution
 from facedeploy.compiler.kernels.blocked.direct import Source, Window, channel_blocks, direct_convolution
+from facedeploy.compiler.kernels.blocked.elementwise import elementwise
 from facedeploy.compiler.kernels.blocked.emit import Epilogue
 from facedeploy.compiler.kernels.blocked.heads import Level, Output, heads_convolution
 from facedeploy.compiler.kernels.blocked.layout import (
@@ -27,6 +41,7 @@ from facedeploy.compiler.kernels.blocked.layout import (
     pack_depthwise,
 )
 from facedeploy.compiler.kernels.blocked.planar import pack_planar, planar_convolution
+from facedeploy.compiler.kernels.blocked.pooling import pooling
 from facedeploy.compiler.kernels.blocked.winograd import pack_winograd, winograd_convolution
 from facedeploy.compiler.target import Target
 
@@ -48,7 +63,8 @@ class _Emitter:
     kernels: list[Kernel] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.layouts = _layouts(self.graph)
+        self.on_blocks = blocked_operators(self.graph)
+        self.layouts = _layouts(self.graph, self.on_blocks)
         self.planar: dict[int, Any] = {}  # Relax variables by id of the value.
         self.blocked: dict[int, Any] = {}
 
@@ -67,6 +83,10 @@ class _Emitter:
 
     def emit(self, node: Node) -> None:
         match node:
+            case Pooling() if node in self.on_blocks:
+                self.emit_pooling(node)
+            case Elementwise() if node in self.on_blocks:
+                self.emit_elementwise(node)
             case Operator():
                 self.emit_operator(node)
             case Convolution():
@@ -91,6 +111,22 @@ class _Emitter:
         call = node.call
         arguments = [rebuild(argument) for argument in call.args]
         self.planar[id(node.outputs[0])] = self.builder.emit(relax.Call(call.op, arguments, call.attrs, call.ty_args))
+
+    def emit_pooling(self, node: Pooling) -> None:
+        source, output = self.layouts[id(node.operands[0])], self.layouts[id(node.outputs[0])]
+        name = f"{node.kind}_pool_{output.channels}x{output.height}x{output.width}"
+        function = pooling(name, source, output, node.window, node.kind)
+        arguments = [self.as_blocked(node.operands[0])]
+        self.apply(function, arguments, node.outputs, [output.shape])
+
+    def emit_elementwise(self, node: Elementwise) -> None:
+        output = self.layouts[id(node.outputs[0])]
+        name = f"{node.name.split('.')[-1]}_{output.channels}x{output.height}x{output.width}"
+        sources = [self.layouts[id(value)] for value in node.operands]
+        constants = [] if node.channels is None else [_constant(pack_bias(node.channels, output.block))]
+        function = elementwise(name, node.name, node.numbers, sources, len(constants), output)
+        arguments = [*(self.as_blocked(value) for value in node.operands), *constants]
+        self.apply(function, arguments, node.outputs, [output.shape])
 
     def emit_convolution(self, node: Convolution) -> None:
         output = self.layouts[id(node.output)]
@@ -212,16 +248,28 @@ class _Emitter:
         reason: str,
         planar: bool = False,
     ) -> None:
+        """Apply a kernel of convolutions, and keep a record of it."""
+        name = self.apply(function, arguments, node.outputs, shapes, planar)
+        self.kernels.append(Kernel(name, node.layers, node.multiply_adds, reason))
+
+    def apply(
+        self,
+        function: Any,
+        arguments: Sequence[Any],
+        outputs: Sequence[Value],
+        shapes: Sequence[tuple[int, ...]],
+        planar: bool = False,
+    ) -> str:
+        """Emit a call; the name of its function, which the builder chooses: equal ones are there once."""
         kernel = self.builder.add_func(function, str(function.attrs["kernel"]))
         types = [relax.TensorType(shape, "float32") for shape in shapes]
         result = self.builder.emit(
             relax.call_tir(kernel, relax.Tuple(list(arguments)), types if len(types) > 1 else types[0])
         )
-        # The builder renames a function whose name is taken, and adds one that it has no second time.
-        self.kernels.append(Kernel(str(kernel.name_hint), node.layers, node.multiply_adds, reason))
         forms = self.planar if planar else self.blocked
-        for index, value in enumerate(node.outputs):
+        for index, value in enumerate(outputs):
             forms[id(value)] = self.builder.emit(relax.TupleGetItem(result, index)) if len(types) > 1 else result
+        return str(kernel.name_hint)
 
     def sources(self, parts: Sequence[Part]) -> list[Source]:
         found = []
@@ -258,8 +306,8 @@ class _Emitter:
         return self.planar[id(value)]
 
 
-def _layouts(graph: Graph) -> dict[int, Blocked]:
-    """The blocked layout of every value that a convolution reads or writes, with the halo its readers need."""
+def _layouts(graph: Graph, on_blocks: set[Operator]) -> dict[int, Blocked]:
+    """The blocked layout of every value that a blocked kernel reads or writes, with the halo its readers need."""
     halos: dict[int, int] = {}
     values: dict[int, Value] = {}
 
@@ -275,6 +323,9 @@ def _layouts(graph: Graph) -> dict[int, Blocked]:
             need(convolution.output, 0)
             if convolution.residual:
                 need(convolution.residual, 0)
+        if isinstance(node, Operator) and node in on_blocks:
+            for value in [*node.operands, *node.outputs]:
+                need(value, 0)
         if isinstance(node, Heads):
             for parts, _, _ in node.levels:
                 for part in parts:

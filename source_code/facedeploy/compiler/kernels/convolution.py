@@ -19,7 +19,7 @@ def schedule_convolution(function: Any, target: Target) -> Any | None:
     schedule = s_tir.Schedule(function)
     blocks = schedule.get_child_blocks(schedule.get_sblock("root"))
     convolution = _find_convolution(schedule, blocks)
-    if convolution is None:
+    if convolution is None or len(schedule.get_output_blocks("root")) != 1:
         return None
     padding = [block for block in blocks if _is_one_of(schedule, block, schedule.get_producers(convolution))]
     pointwise = [block for block in blocks if not _is_one_of(schedule, block, [convolution, *padding])]

@@ -3,9 +3,10 @@
 import numpy as np
 from tvm.ir import GenericConst
 
-from facedeploy.compiler.graph.nodes import Convolution, Graph, Node, Operator, Value
+from facedeploy.compiler.graph.nodes import Convolution, Elementwise, Graph, Node, Operator, Value
 
-ADD, RELU, LEAKY, RESIZE = "relax.add", "relax.nn.relu", "relax.nn.leakyrelu", "relax.image.resize2d"
+ADD, RELU, LEAKY, PRELU = "relax.add", "relax.nn.relu", "relax.nn.leakyrelu", "relax.nn.prelu"
+RESIZE = "relax.image.resize2d"
 
 
 def fuse_epilogue(graph: Graph) -> None:
@@ -52,11 +53,9 @@ def _fuse_bias(graph: Graph, node: Convolution) -> bool:
 
 
 def _fuse_activation(graph: Graph, node: Convolution) -> bool:
-    reader = _reader(graph, node, RELU, LEAKY)
-    if reader is None:
-        return False
-    slope = float(reader.call.attrs.alpha) if reader.name == LEAKY else 0.0
-    if not 0.0 <= slope <= 1.0:
+    reader = _reader(graph, node, RELU, LEAKY, PRELU)
+    slope = _slope(reader) if reader is not None else None
+    if reader is None or slope is None or not 0.0 <= slope <= 1.0:
         return False
     if node.residual is not None:
         if node.slope_after != 1.0:
@@ -68,6 +67,17 @@ def _fuse_activation(graph: Graph, node: Convolution) -> bool:
         return False
     _take_over(graph, node, reader)
     return True
+
+
+def _slope(activation: Operator) -> float | None:
+    """What an activation multiplies negative numbers by; None where channels differ in it."""
+    if activation.name == RELU:
+        return 0.0
+    if activation.name == LEAKY:
+        return float(activation.call.attrs.alpha)
+    slopes = activation.call.args[1]
+    values = set(slopes.value.numpy().reshape(-1).tolist()) if isinstance(slopes, GenericConst) else set()
+    return values.pop() if len(values) == 1 else None
 
 
 def _fuse_residual(graph: Graph, node: Convolution) -> bool:
@@ -100,13 +110,8 @@ def _fuse_residual(graph: Graph, node: Convolution) -> bool:
 def _enlarged(graph: Graph, value: Value) -> tuple[Value, int] | None:
     """What a value is a nearest enlargement of, and the factor, if it is one that nobody else reads."""
     producer = graph.producer(value)
-    if not isinstance(producer, Operator) or producer.name != RESIZE or graph.only_reader(value) is None:
+    if not isinstance(producer, Elementwise) or producer.name != RESIZE or graph.only_reader(value) is None:
         return None
-    attributes = producer.call.attrs
     source = producer.inputs[0]
-    factor = value.shape[2] // source.shape[2]
-    exact = value.shape[2:] == (source.shape[2] * factor, source.shape[3] * factor)
-    nearest = attributes.method == "nearest_neighbor" and attributes.layout == "NCHW"
-    # Asymmetric coordinates rounded down: pixel i is i // factor of the source, which is what the kernels do.
-    plain = attributes.coordinate_transformation_mode == "asymmetric" and attributes.rounding_method in ("floor", "")
-    return (source, factor) if exact and nearest and plain else None
+    factors = {value.shape[axis] // source.shape[axis] for axis in (2, 3)}
+    return (source, factors.pop()) if len(factors) == 1 else None

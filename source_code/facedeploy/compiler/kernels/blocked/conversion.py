@@ -33,9 +33,12 @@ def blocked_to_planar(name: str, layout: Blocked) -> Any:
     with kernel(name) as builder:
         source = argument("source", layout.shape)
         out = argument("out", (layout.batch, layout.channels, layout.height, layout.width))
-        with T.parallel(0, layout.batch * layout.channels) as part:
-            n, channel = part // layout.channels, part % layout.channels
-            with T.serial(0, layout.height) as y, T.serial(0, layout.width) as x:
-                place = [n, channel // layout.block, y + layout.halo, x + layout.halo, channel % layout.block]
-                T.buffer_store(out, source[tuple(place)], [n, channel, y, x])
+        with T.parallel(0, layout.batch * layout.blocks * layout.height) as part:
+            n, rest = part // (layout.blocks * layout.height), part % (layout.blocks * layout.height)
+            c, y = rest // layout.height, rest % layout.height
+            # Channel by channel of one row, which stays in L1 meanwhile.
+            channels = T.min(layout.block, layout.channels - c * layout.block)
+            with T.serial(0, channels) as lane, T.serial(0, layout.width) as x:
+                place = [n, c, y + layout.halo, x + layout.halo, lane]
+                T.buffer_store(out, source[tuple(place)], [n, c * layout.block + lane, y, x])
     return builder.get()

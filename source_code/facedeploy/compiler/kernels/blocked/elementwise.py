@@ -1,0 +1,98 @@
+"""Arithmetic and activations of blocked tensors that no convolution took over."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from tvm import tirx
+from tvm.tirx.script.builder import ir as T
+
+from facedeploy.compiler.kernels.blocked.emit import (
+    activate,
+    argument,
+    for_tiles,
+    kernel,
+    load,
+    splat,
+    store,
+    zero_halo,
+)
+from facedeploy.compiler.kernels.blocked.heads import sigmoid
+from facedeploy.compiler.kernels.blocked.layout import Blocked
+
+PIXELS = 4  # Of a row at a time.
+
+# Relax's name -> the operator on vectors: operands (constants of channels among them), numbers, lanes.
+Function = Callable[[Sequence[Any], Sequence[float], int], Any]
+FUNCTIONS: dict[str, Function] = {
+    "relax.add": lambda v, _, __: v[0] + v[1],
+    "relax.subtract": lambda v, _, __: v[0] - v[1],
+    "relax.multiply": lambda v, _, __: v[0] * v[1],
+    "relax.divide": lambda v, _, __: v[0] / v[1],
+    "relax.maximum": lambda v, _, __: tirx.Max(v[0], v[1]),
+    "relax.minimum": lambda v, _, __: tirx.Min(v[0], v[1]),
+    "relax.nn.relu": lambda v, _, lanes: activate(v[0], 0.0, lanes),
+    "relax.nn.leakyrelu": lambda v, numbers, lanes: _leaky(v[0], splat(numbers[0], lanes), lanes),
+    "relax.nn.prelu": lambda v, _, lanes: _leaky(v[0], v[1], lanes),
+    "relax.clip": lambda v, numbers, lanes: tirx.Min(
+        tirx.Max(v[0], splat(numbers[0], lanes)), splat(numbers[1], lanes)
+    ),
+    "relax.sigmoid": lambda v, _, lanes: sigmoid(v[0], lanes),
+    "relax.image.resize2d": lambda v, _, __: v[0],
+}
+# Operators that keep zeros of all operands zero, whatever the numbers.
+KEEP_ZEROS = {
+    *["relax.add", "relax.subtract", "relax.multiply", "relax.maximum", "relax.minimum", "relax.image.resize2d"],
+    *["relax.nn.relu", "relax.nn.leakyrelu", "relax.nn.prelu"],
+}
+
+
+def elementwise(
+    name: str, operator: str, numbers: Sequence[float], sources: Sequence[Blocked], constants: int, output: Blocked
+) -> Any:
+    """`name(sources..., constants..., output)`; a PrimFunc. Constants are (blocks, block), a number a channel.
+
+    A source has the channels of the output; each of its pixels covers as many pixels of the output as it is smaller.
+    """
+    lanes = output.block
+    function = FUNCTIONS[operator]
+    with kernel(name) as builder:
+        inputs = [argument(f"source_{index}", source.shape) for index, source in enumerate(sources)]
+        vectors = [argument(f"constant_{index}", (output.blocks, lanes)) for index in range(constants)]
+        out = argument("out", output.shape)
+        zero_halo(out, output)
+        with T.parallel(0, output.batch * output.blocks * output.height) as part:
+            n, rest = part // (output.blocks * output.height), part % (output.blocks * output.height)
+            c, y = rest // output.height, rest % output.height
+            fixed = [T.Bind(load(vector, [c, 0], lanes)) for vector in vectors]
+
+            def tile(x: Any, count: int) -> None:
+                for pixel in range(count):
+                    values = [
+                        T.Bind(load(data, [n, c, *_place(source, output, y, x + pixel), 0], lanes))
+                        for source, data in zip(sources, inputs, strict=True)
+                    ]
+                    value = function([*values, *fixed], numbers, lanes)
+                    if operator not in KEEP_ZEROS and output.channels % lanes:
+                        value = _zero_unused(value, c, output)
+                    store(out, value, [n, c, y + output.halo, x + pixel + output.halo, 0], lanes)
+
+            for_tiles(output.width, PIXELS, tile)
+    return builder.get()
+
+
+def _place(source: Blocked, output: Blocked, y: Any, x: Any) -> tuple[Any, Any]:
+    factor_h, factor_w = output.height // source.height, output.width // source.width
+    return y // factor_h + source.halo, x // factor_w + source.halo
+
+
+def _leaky(value: Any, slope: Any, lanes: int) -> Any:
+    """Slope * x where x is negative, x elsewhere; for any slope."""
+    zero = splat(0.0, lanes)
+    bound = T.Bind(value)
+    return tirx.Max(bound, zero) + slope * tirx.Min(bound, zero)
+
+
+def _zero_unused(value: Any, block: Any, output: Blocked) -> Any:
+    channel = T.ramp(block * output.block, 1, output.block)
+    used = channel < tirx.Broadcast(tirx.const(output.channels, "int32"), output.block)
+    return tirx.Select(used, value, splat(0.0, output.block))
