@@ -12,8 +12,8 @@ from facedeploy.analysis.peers import PEERS, open_peers
 from facedeploy.analysis.profile import profile, records_of
 from facedeploy.artifact.manifest import Kernel
 from facedeploy.artifact.store import open_artifact
+from facedeploy.core.cores import available_cores
 from facedeploy.core.errors import ArtifactError, ConfigError, DependencyError
-from facedeploy.runtime.threads import available_cores
 
 
 @pytest.fixture(scope="module")

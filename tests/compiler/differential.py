@@ -7,7 +7,8 @@ import onnx
 import onnxruntime
 import tvm
 
-from facedeploy.compiler.build import generate_code, lower
+from facedeploy.compiler.build import lower
+from facedeploy.compiler.codegen import generate_code
 from facedeploy.compiler.frontend.onnx_file import import_onnx
 from facedeploy.compiler.target import Target
 from facedeploy.core.tensor_spec import TensorSpec
@@ -32,7 +33,7 @@ def compiled(model: onnx.ModelProto, image: np.ndarray, target: Target) -> list[
     spec = TensorSpec(model.graph.input[0].name, image.shape, "float32")
     module, _ = import_onnx(model, spec, Path("model.onnx"))
     executable = lower(module, image.shape, target, None, None)
-    machine = tvm.relax.VirtualMachine(generate_code(executable, target).jit(), tvm.cpu())
+    machine = tvm.relax.VirtualMachine(generate_code(executable.module, target).jit(), tvm.cpu())
     outputs = machine["main"](tvm.runtime.tensor(image), *executable.params)
     outputs = [outputs] if isinstance(outputs, tvm.runtime.Tensor) else list(outputs)
     return [output.numpy() for output in outputs]

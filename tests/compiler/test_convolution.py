@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tvm import relax
 
-from facedeploy.compiler.build import Executable, generate_code
+from facedeploy.compiler.codegen import generate_code
 from facedeploy.compiler.kernels.convolution import schedule_convolution
 from facedeploy.compiler.passes.schedule_kernels import schedule_kernels
 from facedeploy.compiler.pipeline import lower_phases, optimize_phases, run_phases
@@ -115,7 +115,7 @@ def fused(module: tvm.IRModule, target: Target) -> tvm.IRModule:
 
 def run(module: tvm.IRModule, target: Target, *inputs: np.ndarray) -> np.ndarray:
     *_, (_, lowered) = run_phases(module, lower_phases(), target)
-    machine = relax.VirtualMachine(generate_code(Executable(lowered, []), target), tvm.cpu())
+    machine = relax.VirtualMachine(generate_code(lowered, target), tvm.cpu())
     return machine["main"](*map(tvm.runtime.tensor, inputs)).numpy()
 
 

@@ -11,14 +11,14 @@ from tvm.support import cc
 
 from facedeploy.artifact.manifest import SCHEMA, CompiledFor, Kernel, Manifest, PostProcess, Source, Versions
 from facedeploy.artifact.store import CODE, PARAMS, Artifact, file_sha256, save_artifact
+from facedeploy.compiler.codegen import generate_code
 from facedeploy.compiler.entry_points import add_pixels_entry, input_alignment
 from facedeploy.compiler.extra_ops import add_extra_op, post_process_of
 from facedeploy.compiler.frontend.onnx_file import import_onnx, metadata_of, read_onnx
 from facedeploy.compiler.frontend.torchscript import torchscript_to_onnx
 from facedeploy.compiler.graph.attributes import kernels_of
-from facedeploy.compiler.interrupt import interrupts_kept
 from facedeploy.compiler.passes.lift_constants import lift_constants
-from facedeploy.compiler.pipeline import KERNEL_PIPELINE, lower_phases, optimize_phases, run_phases
+from facedeploy.compiler.pipeline import lower_phases, optimize_phases, run_phases
 from facedeploy.compiler.reason import reason_of
 from facedeploy.compiler.target import Target, resolve_target
 from facedeploy.config.build_config import BuildConfig
@@ -63,7 +63,7 @@ def compile_model(config: BuildConfig, note: Callable[[str], None] = lambda _: N
     post = post_process_of(config, outputs)
     try:
         executable = lower(module, config.frontend.shape_nchw, target, normalization, post)
-        binary = generate_code(executable, target)
+        binary = generate_code(executable.module, target)
     except (RuntimeError, ValueError, TypeError) as error:
         # An operator that TVM imports, and then has no lowering for.
         raise CompileError(
@@ -135,17 +135,6 @@ def lower(
     for _, lowered in run_phases(module, lower_phases(), target):
         module = lowered
     return Executable(module, params, kernels_of(module), alignment)
-
-
-def generate_code(executable: Executable, target: Target) -> tvm.relax.VMExecutable:
-    """A lowered module -> optimized LLVM code and VM instructions. Machine code follows when it is linked."""
-    with interrupts_kept():
-        return tvm.compile(
-            executable.module,
-            target=target.tvm_target,
-            relax_pipeline=tvm.transform.Sequential([]),  # `lower` has done all of it.
-            tir_pipeline=KERNEL_PIPELINE,
-        )
 
 
 def _link(binary: tvm.relax.VMExecutable, path: Path) -> None:

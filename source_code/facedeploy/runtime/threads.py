@@ -5,16 +5,12 @@ import threading
 
 import tvm
 
+from facedeploy.core.cores import available_cores
 from facedeploy.core.errors import DeviceError
 
 _BIG_CORES = 1  # tvm's affinity mode; without binding it decides nothing.
 _POOL_SIZE = "TVM_NUM_THREADS"
 _configured = threading.local()
-
-
-def available_cores() -> int:
-    """CPUs this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def threads_of_call(asked: int | None, built_for: int | None = None, instances: int = 1) -> int:
