@@ -83,7 +83,12 @@ def direct_convolution(
     """
     lanes, inner = output.block, sources[0].layout.block
     source_blocks = sum(source.blocks for source in sources)
-    row_bytes = sources[0].layout.shape[3] * source_blocks * inner * 4 * window.stride[0]
+    # What a row of outputs reads anew: of rows and columns that the kernel strides over, nothing.
+    rows_read, columns_read = (
+        min(side, stride) / stride for side, stride in zip(window.kernel, window.stride, strict=True)
+    )
+    row_pixels = sources[0].layout.shape[3] * window.stride[0]
+    row_bytes = int(row_pixels * rows_read * columns_read) * source_blocks * inner * 4
     tile = choose_tile(
         target, width=output.width, blocks=output.blocks, lanes=lanes, height=output.height, row_bytes=row_bytes
     )

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from tvm.tirx.script.builder import ir as T
 
-from facedeploy.compiler.kernels.blocked.direct import Source
+from facedeploy.compiler.kernels.blocked.direct import PANEL_BYTES, Source
 from facedeploy.compiler.kernels.blocked.emit import (
     Epilogue,
     accumulators,
@@ -182,28 +182,44 @@ class _Winograd:
         """2. For one of the 36 points, a matrix product over the input channels."""
         inner, lanes = self.inner, self.lanes
 
-        def product(block: Any, blocks: int) -> None:
+        def product(block: Any, blocks: int, first: Any, size: int, start: Callable[[list[Any]], Any]) -> None:
             def product_tile(pixel: Any, count: int) -> None:
-                sums = accumulators(blocks, count, lanes, lambda *_: splat(0.0, lanes))
+                def at(index: int, offset: int) -> list[Any]:
+                    return [point, block + index, pixel + offset, 0]
+
+                sums = accumulators(blocks, count, lanes, lambda index, offset: start(at(index, offset)))
                 add_products(
                     sums,
                     count,
-                    blocks_in=self.source_blocks,
+                    blocks_in=size,
                     inner=inner,
                     lanes=lanes,
                     weight=lambda index, c, channel: load(
-                        self.weights, [point, block + index, c * inner + channel, 0], lanes
+                        self.weights, [point, block + index, (first + c) * inner + channel, 0], lanes
                     ),
-                    value=lambda offset, c, channel: self.spectrum[point, c, pixel + offset, channel],
+                    value=lambda offset, c, channel: self.spectrum[point, first + c, pixel + offset, channel],
                 )
                 for index, total in enumerate(sums):
                     for offset in range(count):
-                        value = load(total, [offset, 0], lanes)
-                        store(self.products, value, [point, block + index, pixel + offset, 0], lanes)
+                        store(self.products, load(total, [offset, 0], lanes), at(index, offset), lanes)
 
             for_tiles(self.pixels, self.tile.pixels, product_tile)
 
-        for_tiles(self.output.blocks, self.tile.blocks, product)
+        # Panels of weights that stay in L1 while all pixels use them; sums are kept in the products in between.
+        panel = max(1, min(self.source_blocks, PANEL_BYTES // (inner * self.tile.blocks * lanes * 4)))
+
+        def panels(block: Any, blocks: int) -> None:
+            product(block, blocks, 0, panel, lambda _: splat(0.0, lanes))
+            if self.source_blocks > panel:
+                for_tiles(
+                    self.source_blocks - panel,
+                    panel,
+                    lambda c, size: product(
+                        block, blocks, panel + c, size, lambda place: load(self.products, place, lanes)
+                    ),
+                )
+
+        for_tiles(self.output.blocks, self.tile.blocks, panels)
 
     def _finish_rows(self, n: Any, first: Any, block: Any, slope: float) -> None:
         with T.serial(0, self.slab) as row:
