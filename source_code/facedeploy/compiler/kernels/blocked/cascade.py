@@ -13,7 +13,7 @@ from facedeploy.compiler.kernels.blocked.emit import (
     activate,
     argument,
     broadcast,
-    for_blocks,
+    for_tiles,
     kernel,
     load,
     splat,
@@ -156,12 +156,7 @@ class SeparableLink:
         epilogue = Epilogue(self.spec.slope)
         blocks_in, inner = self.layout.blocks, self.layout.block
         pointwise = Pointwise(self.weights, self.bias, blocks_in, inner, self.rows, epilogue, None, self.tile)
-        for_blocks(
-            self.output.blocks,
-            self.tile.blocks,
-            epilogue,
-            lambda block, blocks: pointwise.row(n, y, block, blocks, value),
-        )
+        for_tiles(self.output.blocks, self.tile.blocks, lambda block, blocks: pointwise.row(n, y, block, blocks, value))
 
     @property
     def _source_rows(self) -> Rows | PlanarRows:

@@ -14,7 +14,6 @@ from facedeploy.compiler.kernels.blocked.emit import (
     add_products,
     argument,
     complete,
-    for_blocks,
     for_tiles,
     kernel,
     load,
@@ -101,7 +100,7 @@ def separable_convolution(
                 with T.serial(0, rows) as row:
                     pointwise.row(n, first + row, block, blocks, lambda x, c, channel: scratch[c, row, x, channel])
 
-            for_blocks(output.blocks, tile.blocks, epilogue, blocks_of_rows)
+            for_tiles(output.blocks, tile.blocks, blocks_of_rows)
     return builder.get(), tile
 
 
@@ -160,7 +159,7 @@ class Pointwise:
                 value=lambda pixel, c, channel: value(x + pixel, c, channel),
             )
             for index, total in enumerate(sums):
-                slope = epilogue.slope_of(block + index if isinstance(block, int) else 0)
+                slope = epilogue.slope_of(block + index)
                 for pixel in range(count):
                     place = (n, block + index, y, x + pixel)
                     result = complete(load(total, [pixel, 0], lanes), epilogue, slope, self.residual, place, lanes)

@@ -12,7 +12,6 @@ from facedeploy.compiler.kernels.blocked.emit import (
     add_products,
     argument,
     complete,
-    for_blocks,
     for_tiles,
     kernel,
     load,
@@ -110,7 +109,7 @@ def direct_convolution(
             return [n, block, y + output.halo, x + output.halo, 0]
 
         def finish(value: Any, n: Any, block: Any, index: int, y: Any, x: Any) -> None:
-            slope = epilogue.slope_of(block + index if isinstance(block, int) else 0)
+            slope = epilogue.slope_of(block + index)
             place = (n, block + index, y, x)
             store(out, complete(value, epilogue, slope, residual, place, lanes), at(*place), lanes)
 
@@ -186,7 +185,7 @@ def direct_convolution(
                         )
                     )
 
-            for_blocks(output.blocks, tile.blocks, epilogue, rows_of)
+            for_tiles(output.blocks, tile.blocks, rows_of)
     return builder.get(), tile
 
 

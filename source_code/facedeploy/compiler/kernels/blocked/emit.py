@@ -29,13 +29,17 @@ class Epilogue:
     upsample: int = 1
     slope_after: float = 1.0
 
-    def slope_of(self, block: int) -> float:
-        """The slope of one output block."""
-        return self.slope[block] if isinstance(self.slope, tuple) else self.slope
-
-    def uniform(self, blocks: range) -> bool:
-        """Whether these blocks share one slope."""
-        return len({self.slope_of(block) for block in blocks}) == 1
+    def slope_of(self, block: Any) -> Any:
+        """The slope of one output block: a number, or for a block known at run time only an expression."""
+        if not isinstance(self.slope, tuple):
+            return self.slope
+        if isinstance(block, int):
+            return self.slope[block]
+        chosen: Any = tirx.const(self.slope[-1], F32)
+        for index in range(len(self.slope) - 1, 0, -1):
+            if self.slope[index - 1] != self.slope[index]:
+                chosen = tirx.Select(block < index, tirx.const(self.slope[index - 1], F32), chosen)
+        return chosen
 
 
 @contextmanager
@@ -82,8 +86,11 @@ def store(buffer: Any, value: Any, indices: Sequence[Any], lanes: int) -> None:
     T.buffer_store(buffer, value, [*outer, last if lanes == 1 else T.ramp(last, 1, lanes)])
 
 
-def activate(value: Any, slope: float, lanes: int) -> Any:
-    """max(x, slope * x)."""
+def activate(value: Any, slope: Any, lanes: int) -> Any:
+    """max(x, slope * x); the slope is a number, or an expression of one."""
+    if not isinstance(slope, float):
+        bound = T.Bind(value)
+        return tirx.Max(bound, bound * broadcast(slope, lanes))
     if slope == 1.0:
         return value
     if slope == 0.0:
@@ -107,15 +114,6 @@ def for_tiles(total: int, tile: int, body: Callable[[Any, int], None]) -> None:
         else:
             with T.serial(0, count) as index:
                 body(start + index * size, size)
-
-
-def for_blocks(total: int, tile: int, epilogue: Epilogue, body: Callable[[Any, int], None]) -> None:
-    """`for_tiles` over output blocks; where their activations differ, each tile is code of its own."""
-    if epilogue.uniform(range(total)):
-        for_tiles(total, tile, body)
-        return
-    for start in range(0, total, tile):
-        body(start, min(tile, total - start))
 
 
 @contextmanager
@@ -182,7 +180,7 @@ def add_products(
                     store(total, load(total, [pixel, 0], lanes) + scalar * vector_of, [pixel, 0], lanes)
 
 
-def complete(value: Any, epilogue: Epilogue, slope: float, residual: Any, place: Sequence[Any], lanes: int) -> Any:
+def complete(value: Any, epilogue: Epilogue, slope: Any, residual: Any, place: Sequence[Any], lanes: int) -> Any:
     """Activation, residual and second activation of a sum at `place` (n, block, y, x) of the output."""
     result = activate(value, slope, lanes)
     if epilogue.residual is None:

@@ -133,7 +133,8 @@ class _Winograd:
             self.transform_row(n, first, row)
         with T.serial(0, POINTS) as point:
             self.multiply(point)
-        self._for_blocks(lambda block, slope: self._finish_rows(n, first, block, slope))
+        with T.serial(0, self.output.blocks) as block, T.serial(0, self.slab) as row:
+            self.finish_row(n, first, row, block)
 
     def whole_image(self, n: Any) -> None:
         """A slab that is the whole image: its threads share every step."""
@@ -142,22 +143,14 @@ class _Winograd:
             self.transform_row(n, 0, start + step)
         with share(POINTS) as (start, count), T.serial(0, count) as step:
             self.multiply(start + step)
-        with share(self.slab) as (start, count), T.serial(0, count) as step:
-            self._for_blocks(lambda block, slope: self.finish_row(n, 0, start + step, block, slope))
+        with share(self.slab) as (start, count), T.serial(0, count) as step, T.serial(0, self.output.blocks) as block:
+            self.finish_row(n, 0, start + step, block)
 
     def _allocate(self) -> None:
         shape = (POINTS, self.source_blocks, self.pixels, self.inner)
         self.spectrum = T.alloc_buffer(shape, "float32", scope="global")
         shape = (POINTS, self.output.blocks, self.pixels, self.lanes)
         self.products = T.alloc_buffer(shape, "float32", scope="global")
-
-    def _for_blocks(self, body: Callable[[Any, float], None]) -> None:
-        if self.epilogue.uniform(range(self.output.blocks)):
-            with T.serial(0, self.output.blocks) as block:
-                body(block, self.epilogue.slope_of(0))
-        else:
-            for index in range(self.output.blocks):
-                body(index, self.epilogue.slope_of(index))
 
     def transform_row(self, n: Any, first: Any, row: Any) -> None:
         """1. Transform the input tiles of a row."""
@@ -221,13 +214,10 @@ class _Winograd:
 
         for_tiles(self.output.blocks, self.tile.blocks, panels)
 
-    def _finish_rows(self, n: Any, first: Any, block: Any, slope: float) -> None:
-        with T.serial(0, self.slab) as row:
-            self.finish_row(n, first, row, block, slope)
-
-    def finish_row(self, n: Any, first: Any, row: Any, block: Any, slope: float) -> None:
+    def finish_row(self, n: Any, first: Any, row: Any, block: Any) -> None:
         """3. Transform a row of tiles back, and complete it."""
         lanes, output = self.lanes, self.output
+        slope = self.epilogue.slope_of(block)
         with T.serial(0, self.tiles_w) as column:
             offset = T.Bind(load(self.bias, [block, 0], lanes))
             pixel = row * self.tiles_w + column
