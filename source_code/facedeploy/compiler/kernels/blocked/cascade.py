@@ -22,16 +22,8 @@ from facedeploy.compiler.kernels.blocked.emit import (
 )
 from facedeploy.compiler.kernels.blocked.layout import Blocked
 from facedeploy.compiler.kernels.blocked.links import Link, Reach, reach_of, run
-from facedeploy.compiler.kernels.blocked.planar import (
-    NARROW,
-    FirstLayer,
-    SplitRows,
-    blocked_ring,
-    clear_blocked_row,
-    for_vectors,
-    image_argument,
-)
-from facedeploy.compiler.kernels.blocked.rows import PlanarRows, Rows
+from facedeploy.compiler.kernels.blocked.planar import NARROW, FirstLayer, SplitRows, image_argument
+from facedeploy.compiler.kernels.blocked.rows import PlanarRows, Rows, blocked_ring, for_vectors
 from facedeploy.compiler.kernels.blocked.tiling import Tile, choose_tile
 from facedeploy.compiler.target import Target
 
@@ -142,7 +134,7 @@ class SeparableLink:
                 store(self.scratch, splat(0.0, 1), [channel, x], 1)
 
     def clear(self, y: Any) -> None:
-        clear_blocked_row(self.rows, y)
+        self.rows.clear(y)
 
     def row(self, n: Any, y: Any) -> None:
         if isinstance(self._source_rows, PlanarRows):

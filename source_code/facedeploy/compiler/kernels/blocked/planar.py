@@ -22,13 +22,12 @@ from facedeploy.compiler.kernels.blocked.emit import (
     kernel,
     load,
     segments,
-    splat,
     store,
     zero_halo,
 )
-from facedeploy.compiler.kernels.blocked.layout import LANES, Blocked, FloatArray
+from facedeploy.compiler.kernels.blocked.layout import Blocked, FloatArray
 from facedeploy.compiler.kernels.blocked.links import Reach, reach_of, run
-from facedeploy.compiler.kernels.blocked.rows import PlanarRows, Rows, slot
+from facedeploy.compiler.kernels.blocked.rows import PlanarRows, Rows, blocked_ring, for_vectors, planar_ring
 from facedeploy.compiler.kernels.blocked.tiling import Tile, choose_tile
 from facedeploy.compiler.target import Target
 
@@ -69,35 +68,6 @@ def image_argument(shape: Sequence[int]) -> Any:
     return T.arg("source", T.buffer(tuple(shape), "float32", align=4))
 
 
-def planar_rows(channels: int, ring: int, window: Window, width: int, outputs: int) -> PlanarRows:
-    """A ring, zeroed, of rows so wide, for a reader with this window that makes so many outputs a row."""
-    stride, left = window.stride[1], window.padding[1]
-    furthest = ((window.kernel[1] - 1) * window.dilation[1] - left) // stride
-    margin = _round_up(-(-left // stride))
-    pitch = margin + _round_up(max(-(-width // stride), outputs + max(0, furthest)))
-    rows = PlanarRows(T.alloc_buffer((channels, ring, stride, pitch), "float32", scope="global"), ring, stride, margin)
-    with T.serial(0, ring) as y:
-        clear_row(rows, y)
-    return rows
-
-
-def clear_row(rows: PlanarRows, y: Any) -> None:
-    """Zeros, margins included."""
-    channels, _, stride, pitch = (int(side) for side in rows.buffer.shape)
-    with T.serial(0, channels) as c, T.serial(0, stride) as phase, T.serial(0, pitch // LANES) as part:
-        store(rows.buffer, splat(0.0, LANES), [c, slot(y, rows.ring), phase, part * LANES], LANES)
-
-
-def for_vectors(width: int, lanes: int, body: Callable[[Any, int], None]) -> None:
-    """Run `body(x, lanes)` for vectors that cover a row: full ones, then powers of two."""
-    for_tiles(width - width % lanes, lanes, body)
-    start = width - width % lanes
-    while start < width:
-        part = 1 << ((width - start).bit_length() - 1)
-        body(start, part)
-        start += part
-
-
 @dataclass
 class SplitRows:
     """Link: rows of the image, as `PlanarRows` of its reader's stride. `outputs`: the reader's, a row."""
@@ -116,10 +86,10 @@ class SplitRows:
 
     def allocate(self, ring: int | None) -> None:
         assert ring is not None
-        self.rows = planar_rows(self.shape[1], ring, self.window, self.shape[3], self.outputs)
+        self.rows = planar_ring(self.shape[1], ring, self.window, self.shape[3], self.outputs)
 
     def clear(self, y: Any) -> None:
-        clear_row(self.rows, y)
+        self.rows.clear(y)
 
     def row(self, n: Any, y: Any) -> None:
         width, stride = self.shape[3], self.rows.stride
@@ -171,15 +141,12 @@ class FirstLayer:
         if ring is None:
             self.rows = Rows(self.out, self.output)
         elif self.reader:
-            self.rows = planar_rows(self.output.channels, ring, self.reader[0], self.output.width, self.reader[1])
+            self.rows = planar_ring(self.output.channels, ring, self.reader[0], self.output.width, self.reader[1])
         else:
             self.rows = blocked_ring(self.output, ring)
 
     def clear(self, y: Any) -> None:
-        if isinstance(self.rows, PlanarRows):
-            clear_row(self.rows, y)
-        else:
-            clear_blocked_row(self.rows, y)
+        self.rows.clear(y)
 
     def row(self, n: Any, y: Any) -> None:
         if isinstance(self.rows, PlanarRows):
@@ -274,23 +241,3 @@ class FirstLayer:
             for part in range(vectors):
                 value = activate(load(total, [part, 0], lanes), self.slope, lanes)
                 store(rows.buffer, value, rows.tap(output, y, x + part * lanes, 0), lanes)
-
-
-def blocked_ring(layout: Blocked, ring: int) -> Rows:
-    """A ring, zeroed, of rows of a blocked tensor with its halo to the left and right."""
-    shape = (layout.blocks, ring, layout.width + 2 * layout.halo, layout.block)
-    rows = Rows(T.alloc_buffer(shape, "float32", scope="global"), layout, ring)
-    with T.serial(0, ring) as y:
-        clear_blocked_row(rows, y)
-    return rows
-
-
-def clear_blocked_row(rows: Rows, y: Any) -> None:
-    """Zeros, halo included."""
-    layout = rows.layout
-    with T.serial(0, layout.blocks) as c, T.serial(0, layout.width + 2 * layout.halo) as x:
-        store(rows.buffer, splat(0.0, layout.block), [c, slot(y, rows.ring), x, 0], layout.block)
-
-
-def _round_up(number: int) -> int:
-    return -(-number // LANES) * LANES
