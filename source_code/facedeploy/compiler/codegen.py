@@ -11,8 +11,8 @@ from tvm import relax, tirx
 from tvm.relax import vm_build
 
 from facedeploy.compiler.interrupt import interrupts_kept
-from facedeploy.compiler.passes.schedule_kernels import KERNEL
-from facedeploy.compiler.pipeline import KERNEL_PIPELINE
+from facedeploy.compiler.passes.schedule_kernels import is_built
+from facedeploy.compiler.pipeline import BUILT_KERNELS, LOWERED_KERNELS
 from facedeploy.compiler.target import Target
 from facedeploy.core.cores import available_cores
 
@@ -26,15 +26,16 @@ def generate_code(module: tvm.IRModule, target: Target) -> tvm.relax.VMExecutabl
     builder = relax.ExecBuilder()
     functions = vm_build._vmcodegen(builder, module).functions.items()
     kernels = [(name, function) for name, function in functions if isinstance(function, tirx.PrimFunc)]
-    apart = [(name, function) for name, function in kernels if function.attrs and KERNEL in function.attrs]
-    # One of them must stay a module: the target of the whole is taken from it.
-    apart = apart if len(apart) < len(kernels) else apart[1:]
-    together = {name: function for name, function in kernels if (name, function) not in apart}
+    built = [(name, function) for name, function in kernels if is_built(function)]
+    together = {name: function for name, function in kernels if not is_built(function)}
+    pipeline = LOWERED_KERNELS
+    if built and not together:  # Something must stay a module: the target of the whole is taken from it.
+        together, built, pipeline = dict(built[:1]), built[1:], BUILT_KERNELS
     with interrupts_kept(), tempfile.TemporaryDirectory() as folder:
         pool = ThreadPoolExecutor(available_cores())
         try:
-            objects = pool.map(partial(_object_of, target=target, folder=Path(folder)), range(len(apart)), apart)
-            library = _build(together, target) if together else None
+            objects = pool.map(partial(_object_of, target=target, folder=Path(folder)), range(len(built)), built)
+            library = _build(together, target, pipeline) if together else None
             return tvm.relax.VMExecutable(
                 vm_build._ffi_api.VMLink(builder, target.tvm_target, library, list(objects), {})
             )
@@ -45,9 +46,9 @@ def generate_code(module: tvm.IRModule, target: Target) -> tvm.relax.VMExecutabl
 def _object_of(index: int, kernel: tuple[Any, Any], target: Target, folder: Path) -> Any:
     name, function = kernel
     path = folder / f"{index}.o"
-    _build({name: function}, target).write_to_file(str(path))
+    _build({name: function}, target, BUILT_KERNELS).write_to_file(str(path))
     return tvm.runtime.load_static_library(str(path), [str(name.name_hint)])
 
 
-def _build(functions: dict[Any, Any], target: Target) -> Any:
-    return tvm.tirx.build(tvm.IRModule(functions), target=target.tvm_target, pipeline=KERNEL_PIPELINE)
+def _build(functions: dict[Any, Any], target: Target, pipeline: str) -> Any:
+    return tvm.tirx.build(tvm.IRModule(functions), target=target.tvm_target, pipeline=pipeline)

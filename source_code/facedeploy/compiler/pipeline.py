@@ -13,7 +13,7 @@ from facedeploy.compiler.passes.block_convolutions import block_convolutions
 from facedeploy.compiler.passes.fold_batch_norm import fold_batch_norm
 from facedeploy.compiler.passes.fold_reshapes import fold_reshapes
 from facedeploy.compiler.passes.restore_limits import restore_limits
-from facedeploy.compiler.passes.schedule_kernels import KERNEL, schedule_kernels
+from facedeploy.compiler.passes.schedule_kernels import schedule_kernels
 from facedeploy.compiler.passes.skip_argument_checks import skip_argument_checks
 from facedeploy.compiler.target import Target
 
@@ -85,56 +85,39 @@ def run_phases(module: tvm.IRModule, phases: tuple[Phase, ...], target: Target) 
         yield phase, module
 
 
-# TVM finds a pipeline for kernels by its name.
-KERNEL_PIPELINE = "facedeploy"
+# TVM finds a pipeline for kernels by its name. What TVM lowered takes TVM's own passes. The kernels built here are
+# loops over buffers from the start: they take the passes that such code needs, since the others cost more time on them
+# than LLVM does.
+LOWERED_KERNELS, BUILT_KERNELS = "facedeploy.lowered", "facedeploy.built"
 
 
-def kernel_pipeline() -> tuple[Any, Any, Any]:
-    """From kernels to packed functions; and how TVM finishes host and device code.
-
-    What TVM lowered takes TVM's own passes. The kernels built here are loops over buffers from the start: they take the
-    passes that such code needs, since the others cost more time on them than LLVM does.
-    """
-    theirs, finish_host, finish_device = tirx.get_tir_pipeline("s_tir")
-
-    def lower(module: tvm.IRModule, _: Any) -> tvm.IRModule:
-        built, other = _split(module)
-        return skip_argument_checks(_joined(_built_kernels()(built), theirs(other)))
-
-    return tvm.transform.module_pass(lower, opt_level=0), finish_host, finish_device
+def lowered_kernels() -> tuple[Any, Any, Any]:
+    """From functions that TVM lowered to packed functions; and how TVM finishes host and device code."""
+    lower, finish_host, finish_device = tirx.get_tir_pipeline("s_tir")
+    return tvm.transform.Sequential([lower, _trust()]), finish_host, finish_device
 
 
-def _built_kernels() -> Any:
+def built_kernels() -> tuple[Any, Any, Any]:
+    """The same for kernels built here."""
+    _, finish_host, finish_device = tirx.get_tir_pipeline("s_tir")
     transforms = tirx.transform
-    return tvm.transform.Sequential(
-        [
-            transforms.StmtSimplify(),  # First, since FlattenBuffer takes far longer on what it would have simplified.
-            transforms.FlattenBuffer(),
-            transforms.NarrowDataType(32),
-            transforms.StorageRewrite(),
-            transforms.VerifyMemory(),
-            transforms.AnnotateEntryFunc(),
-            transforms.SplitHostDevice(),
-            transforms.MakePackedAPI(),
-        ]
-    )
+    passes = [
+        transforms.StmtSimplify(),  # First, since FlattenBuffer takes far longer on what it would have simplified.
+        transforms.FlattenBuffer(),
+        transforms.NarrowDataType(32),
+        transforms.StorageRewrite(),
+        transforms.VerifyMemory(),
+        transforms.AnnotateEntryFunc(),
+        transforms.SplitHostDevice(),
+        transforms.MakePackedAPI(),
+        _trust(),
+    ]
+    return tvm.transform.Sequential(passes), finish_host, finish_device
 
 
-def _split(module: tvm.IRModule) -> tuple[tvm.IRModule, tvm.IRModule]:
-    """The kernels built here, and everything else."""
-    built = {
-        variable: function
-        for variable, function in module.functions.items()
-        if isinstance(function, tirx.PrimFunc) and function.attrs and KERNEL in function.attrs
-    }
-    other = {variable: function for variable, function in module.functions.items() if variable not in built}
-    return tvm.IRModule(built, module.attrs), tvm.IRModule(other, module.attrs)
+def _trust() -> Any:
+    return tvm.transform.module_pass(lambda module, _: skip_argument_checks(module), opt_level=0)
 
 
-def _joined(first: tvm.IRModule, second: tvm.IRModule) -> tvm.IRModule:
-    joined = first.clone()
-    joined.update(second)
-    return joined
-
-
-tirx.register_tir_pipeline(KERNEL_PIPELINE, kernel_pipeline)
+tirx.register_tir_pipeline(LOWERED_KERNELS, lowered_kernels)
+tirx.register_tir_pipeline(BUILT_KERNELS, built_kernels)

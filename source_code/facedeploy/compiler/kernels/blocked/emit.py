@@ -88,15 +88,13 @@ def store(buffer: Any, value: Any, indices: Sequence[Any], lanes: int) -> None:
 
 def activate(value: Any, slope: Any, lanes: int) -> Any:
     """max(x, slope * x); the slope is a number, or an expression of one."""
-    if not isinstance(slope, float):
-        bound = T.Bind(value)
-        return tirx.Max(bound, bound * broadcast(slope, lanes))
-    if slope == 1.0:
+    known = isinstance(slope, float)
+    if known and slope == 1.0:
         return value
-    if slope == 0.0:
+    if known and slope == 0.0:
         return tirx.Max(value, splat(0.0, lanes))
     bound = T.Bind(value)
-    return tirx.Max(bound, bound * splat(slope, lanes))
+    return tirx.Max(bound, bound * (splat(slope, lanes) if known else broadcast(slope, lanes)))
 
 
 def segments(total: int, tile: int) -> list[tuple[int, int, int]]:
