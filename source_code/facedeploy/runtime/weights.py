@@ -23,7 +23,8 @@ def load_weights(path: Path) -> list[Any]:
     loaded = tvm.runtime.load_param_dict(path.read_bytes())
     arrays = [loaded[str(index)].numpy() for index in range(len(loaded))]
     ends = np.cumsum([0, *(-(-array.nbytes // ALIGNMENT) * ALIGNMENT for array in arrays)])
-    region = mmap.mmap(-1, int(ends[-1]) + HUGE_PAGE)
+    # Private, since shared memory has huge pages only where an administrator allows them.
+    region = mmap.mmap(-1, int(ends[-1]) + HUGE_PAGE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     with suppress(AttributeError, OSError):  # Another system, or one without huge pages.
         region.madvise(mmap.MADV_HUGEPAGE)
     memory = np.frombuffer(region, np.uint8)
