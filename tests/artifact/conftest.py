@@ -5,7 +5,17 @@ from pathlib import Path
 
 import pytest
 
-from facedeploy.artifact.manifest import SCHEMA, CompiledFor, Kernel, Manifest, PostProcess, Source, Versions
+from facedeploy.artifact.manifest import (
+    SCHEMA,
+    Argument,
+    CompiledFor,
+    Kernel,
+    KernelCall,
+    Manifest,
+    PostProcess,
+    Source,
+    Versions,
+)
 from facedeploy.artifact.store import CODE, PARAMS, Artifact, save_artifact
 from facedeploy.core.nms_params import NmsParams
 from facedeploy.core.normalization import Normalization
@@ -33,7 +43,14 @@ def manifest() -> Manifest:
         source=Source("onnx", "net.onnx", "0" * 64, "net", "1" * 64, {"producer": "pytorch", "weights": "Gewicht ü"}),
         versions=Versions("0.1.0", "0.27.0"),
         input_alignment=64,
-        kernels=(Kernel("direct3x3_8x32x48_16", ("/body/Conv", "/ssh/Conv"), 1_769_472, "because"),),
+        workspace_bytes=4096,
+        calls=(
+            KernelCall(Kernel("pad"), (Argument("input", 0, (2, 3), "float32"),)),
+            KernelCall(
+                Kernel("direct3x3_8x32x48_16", ("/body/Conv", "/ssh/Conv"), 1_769_472, "because"),
+                (Argument("workspace", 64, (2, 8, 3, 3), "float32"), Argument("outputs", 0, (2, 252, 4), "float32")),
+            ),
+        ),
         files={},
     )
 

@@ -24,7 +24,7 @@ def test_table_is_printed_and_all_figures_written(profile, tmp_path):
     for kernel in data["kernels"]:
         assert any(f" {kernel['name']} " in line and f" {kernel['us']:.1f} " in line for line in lines)
         assert f"  tile: {kernel['reason'] or 'not one of ours'}" in lines
-    assert lines[-1].startswith(f"call {data['call_us']:.1f} us = ")
+    assert lines[-1].startswith(f"call {data['call_us']:.1f} us, ")
 
 
 def test_peers_are_columns(profile, tiny_artifact):

@@ -1,17 +1,21 @@
 """One graph by this compiler and by onnxruntime, on the same image."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import onnx
 import onnxruntime
 import tvm
 
-from facedeploy.compiler.build import lower
+from facedeploy.artifact.manifest import lay_out
+from facedeploy.compiler.build import Executable, lower
 from facedeploy.compiler.codegen import generate_code
 from facedeploy.compiler.frontend.onnx_file import import_onnx
 from facedeploy.compiler.target import Target
 from facedeploy.core.tensor_spec import TensorSpec
+from facedeploy.runtime.memory import aligned
 
 BOUND = 1e-4  # max|a - b| <= BOUND max(1, max|b|).
 
@@ -31,12 +35,32 @@ def worst_difference(model: onnx.ModelProto, image: np.ndarray, target: Target) 
 def compiled(model: onnx.ModelProto, image: np.ndarray, target: Target) -> list[np.ndarray]:
     """The outputs by this compiler, without an artifact in between."""
     spec = TensorSpec(model.graph.input[0].name, image.shape, "float32")
-    module, _ = import_onnx(model, spec, Path("model.onnx"))
-    executable = lower(module, image.shape, target, None, None)
-    machine = tvm.relax.VirtualMachine(generate_code(executable.module, target).jit(), tvm.cpu())
-    outputs = machine["main"](tvm.runtime.tensor(image), *executable.params)
-    outputs = [outputs] if isinstance(outputs, tvm.runtime.Tensor) else list(outputs)
-    return [output.numpy() for output in outputs]
+    module, outputs = import_onnx(model, spec, Path("model.onnx"))
+    return run_executable(lower(module, target, None, None), outputs, image, target)
+
+
+def run_executable(
+    executable: Executable, outputs: Sequence[TensorSpec], image: np.ndarray, target: Target
+) -> list[np.ndarray]:
+    """What the entry `main` makes of `image`."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "mod.so"
+        generate_code(executable.kernels, executable.entries, target).export_library(str(path))
+        main = tvm.runtime.load_module(str(path)).get_function("main")
+        offsets, size = lay_out(output.bytes for output in outputs)
+        # Full of NaN, for whoever reads what nobody has written.
+        regions = [aligned(size) for size in (image.nbytes, executable.workspace_bytes, size)]
+        for region in regions:
+            region[...] = 0xFF
+        given, workspace, results = regions
+        tensor = np.ndarray(image.shape, image.dtype, given)
+        tensor[...] = image
+        parameters = aligned(executable.parameters.size)
+        parameters[...] = executable.parameters
+        main(tensor, parameters, workspace, results)
+    return [
+        np.ndarray(output.shape, output.dtype, results, offset) for output, offset in zip(outputs, offsets, strict=True)
+    ]
 
 
 def reference(model: onnx.ModelProto, image: np.ndarray) -> list[np.ndarray]:

@@ -1,13 +1,10 @@
 """Whole detectors, ours and other people's, compute what onnxruntime computes."""
 
-import sys
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
 from differential import BOUND, worst_difference
 
 from facedeploy.compiler.target import Target

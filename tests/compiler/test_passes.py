@@ -3,19 +3,16 @@
 from collections.abc import Callable
 
 import numpy as np
-import onnx
 import pytest
 import tvm
-from onnx import numpy_helper
 from tvm import relax, tirx
 from tvm.script import tirx as T
 
 from facedeploy.compiler.frontend.onnx_file import import_onnx, read_onnx
 from facedeploy.compiler.passes.fold_reshapes import fold_reshapes
-from facedeploy.compiler.passes.lift_constants import lift_constants
 from facedeploy.compiler.passes.schedule_kernels import schedule_kernels
 from facedeploy.compiler.passes.skip_argument_checks import PUBLIC, skip_argument_checks
-from facedeploy.compiler.pipeline import optimize_phases, run_phases
+from facedeploy.compiler.pipeline import phases, run_phases
 from facedeploy.compiler.target import Target
 from facedeploy.core.tensor_spec import TensorSpec
 from facedeploy.export.export_model import ExportReport
@@ -51,64 +48,6 @@ def count_calls(module: tvm.IRModule, name: str) -> int:
 ONES, RAMP = np.ones((2, 3), np.float32), np.arange(6, dtype=np.float32).reshape(2, 3)
 
 
-def test_lift_constants_makes_each_different_tensor_a_parameter_and_leaves_scalars() -> None:
-    def before(emit, x):
-        ones = relax.const(ONES)
-        x = emit(relax.op.add(x, ones))
-        x = emit(relax.op.multiply(x, relax.const(RAMP)))
-        x = emit(relax.op.add(x, relax.const(2.0, "float32")))
-        x = emit(relax.op.subtract(x, ones))
-        return emit(relax.op.divide(x, relax.const(ONES.copy())))
-
-    def after(emit, x, ones, ramp):
-        x = emit(relax.op.add(x, ones))
-        x = emit(relax.op.multiply(x, ramp))
-        x = emit(relax.op.add(x, relax.const(2.0, "float32")))
-        x = emit(relax.op.subtract(x, ones))
-        return emit(relax.op.divide(x, ones))
-
-    lifted, tensors = lift_constants(main_of({"x": TWO_BY_THREE}, before))
-    names = ("x", "parameter_0", "parameter_1")
-    tvm.ir.assert_structural_equal(lifted, main_of(dict.fromkeys(names, TWO_BY_THREE), after, num_input=1))
-    relax.analysis.well_formed(lifted)
-    assert [tensor.numpy().tolist() for tensor in tensors] == [ONES.tolist(), RAMP.tolist()]
-
-
-def test_lift_constants_tells_equal_bytes_of_other_shapes_and_types_apart() -> None:
-    def before(emit, x):
-        row = emit(relax.op.add(x, relax.const(np.zeros((1, 3), np.float32))))
-        column = emit(relax.op.add(row, relax.const(np.zeros((2, 1), np.float32))))
-        flat = emit(relax.op.add(column, relax.const(np.zeros(3, np.float32))))
-        whole = emit(relax.op.astype(relax.const(np.zeros((2, 3), np.int32)), "float32"))
-        return emit(relax.op.concat([flat, whole, relax.const(np.zeros((2, 3), np.float32))]))
-
-    lifted, tensors = lift_constants(main_of({"x": TWO_BY_THREE}, before))
-    assert [(str(tensor.dtype), tuple(tensor.shape)) for tensor in tensors] == [
-        ("float32", (1, 3)),
-        ("float32", (2, 1)),
-        ("float32", (3,)),
-        ("int32", (2, 3)),
-        ("float32", (2, 3)),
-    ]
-    assert [str(parameter.ty.dtype) for parameter in lifted["main"].params[1:]] == [str(t.dtype) for t in tensors]
-    relax.analysis.well_formed(lifted)
-
-
-def test_lift_constants_lifts_every_weight_of_a_net_once(exported_net: ExportReport) -> None:
-    shape = (exported_net.batch, 3, *exported_net.size_hw)
-    model = onnx.load(exported_net.onnx.path)
-    module, _ = import_onnx(model, TensorSpec("input", shape, "float32"), exported_net.onnx.path)
-    lifted, tensors = lift_constants(fold_reshapes(module))
-    used = {name for node in model.graph.node if node.op_type == "Conv" for name in node.input[1:]}
-    stored = {entry.name: numpy_helper.to_array(entry) for entry in model.graph.initializer if entry.name in used}
-    contents = {array.tobytes() for array in stored.values()}
-    assert {tensor.numpy().tobytes() for tensor in tensors} == contents
-    assert len(tensors) == len(lifted["main"].params) - 1 == len(contents)
-    left = []
-    relax.analysis.post_order_visit(lifted["main"], lambda node: left.append(isinstance(node, tvm.ir.GenericConst)))
-    assert not any(left)
-
-
 def test_fold_reshapes_folds_constants_and_no_inputs() -> None:
     def before(emit, x):
         ramp = emit(relax.op.reshape(relax.const(RAMP), (3, 2)))
@@ -138,8 +77,8 @@ def fused_net(exported_net: ExportReport, target: Target) -> tvm.IRModule:
     shape = (exported_net.batch, 3, *exported_net.size_hw)
     image = TensorSpec("input", shape, "float32")
     module, _ = import_onnx(read_onnx(exported_net.onnx.path), image, exported_net.onnx.path)
-    phases = tuple(phase for phase in optimize_phases(target) if phase.name in ("simplify", "legalize", "fuse"))
-    *_, (_, fused) = run_phases(module, phases, target)
+    some = tuple(phase for phase in phases(target) if phase.name in ("simplify", "legalize", "fuse"))
+    *_, (_, fused) = run_phases(module, some, target)
     return fused
 
 

@@ -6,9 +6,9 @@ import pytest
 import tvm
 from tvm import relax
 
+from facedeploy.compiler.call_list import read_calls
 from facedeploy.compiler.frontend.onnx_file import import_onnx
-from facedeploy.compiler.passes.lift_constants import lift_constants
-from facedeploy.compiler.pipeline import lower_phases, optimize_phases, run_phases
+from facedeploy.compiler.pipeline import phases, run_phases
 from facedeploy.compiler.target import Target
 from facedeploy.core.tensor_spec import TensorSpec
 
@@ -21,15 +21,14 @@ def imported(heads_model: onnx.ModelProto) -> tvm.IRModule:
 
 def test_phases_have_these_names_in_this_order(target: Target) -> None:
     expected = ["simplify", "convolutions", "legalize", "fuse", "schedule"]
-    assert [phase.name for phase in optimize_phases(target)] == expected
-    assert [phase.name for phase in lower_phases()] == ["to calls", "plan memory", "finalize"]
-    assert all(phase.passes for phase in (*optimize_phases(target), *lower_phases()))
+    assert [phase.name for phase in phases(target)] == expected
+    assert all(phase.passes for phase in phases(target))
 
 
 def test_run_phases_yields_each_phase_with_a_module_that_is_well_formed(imported: tvm.IRModule, target: Target) -> None:
     before = imported.script()
-    steps = list(run_phases(imported, optimize_phases(target), target))
-    assert [phase.name for phase, _ in steps] == [phase.name for phase in optimize_phases(target)]
+    steps = list(run_phases(imported, phases(target), target))
+    assert [phase.name for phase, _ in steps] == [phase.name for phase in phases(target)]
     for _, module in steps:
         relax.analysis.well_formed(module)
     names = [{variable.name_hint for variable in module.functions} for _, module in steps]
@@ -41,18 +40,15 @@ def test_run_phases_yields_each_phase_with_a_module_that_is_well_formed(imported
 
 
 def test_run_phases_stops_where_its_caller_stops(imported: tvm.IRModule, target: Target) -> None:
-    steps = run_phases(imported, optimize_phases(target), target)
+    steps = run_phases(imported, phases(target), target)
     phase, module = next(steps)
     assert phase.name == "simplify"
     assert {variable.name_hint for variable in module.functions} == {"main"}
 
 
-def test_lowered_module_calls_no_operator_and_holds_no_weight(imported: tvm.IRModule, target: Target) -> None:
-    *_, (_, optimized) = run_phases(imported, optimize_phases(target), target)
-    lifted, params = lift_constants(optimized)
-    *_, (_, lowered) = run_phases(lifted, lower_phases(), target)
+def test_all_that_is_left_is_calls_of_kernels_and_weights(imported: tvm.IRModule, target: Target) -> None:
+    *_, (_, optimized) = run_phases(imported, phases(target), target)
+    calls, tensors, kernels = read_calls(optimized)
     # Three strides of 8, 4 and 20 output channels, in blocks of 8, 4 and twice 16; the zero biases are shared.
-    assert sum(np.prod(tensor.shape) for tensor in params) == 3 * (8 + 4 + 32) * 3 * 3 * 3 + (8 + 4 + 32)
-    text = lowered["main"].script()
-    assert "R.nn." not in text
-    assert "metadata" not in text
+    assert sum(np.prod(tensor.shape) for tensor in tensors) == 3 * (8 + 4 + 32) * 3 * 3 * 3 + (8 + 4 + 32)
+    assert {call.kernel.name for call in calls.calls} == {variable.name_hint for variable in kernels.functions}

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from facedeploy.analysis.peer import PeerNode
-from facedeploy.artifact.manifest import Kernel
+from facedeploy.artifact.manifest import KernelCall
 
 NOTES = (
     "GFLOP/s counts what the direct algorithm computes, so Winograd's kernels can pass the peak; GB/s counts each",
@@ -47,30 +47,24 @@ class KernelProfile:
 
     @classmethod
     def of(
-        cls,
-        name: str,
-        size: int,
-        record: Kernel | None,
-        us: float,
-        total_us: float,
-        peak: Peak,
-        peers: Mapping[str, Any],
+        cls, call: KernelCall, us: float, total_us: float, peak: Peak, peers: Mapping[str, float | None]
     ) -> "KernelProfile":
-        """From a kernel's name, the bytes it touches, its record if it has one, and its time among `total_us`."""
+        """From a call and its time among `total_us`."""
         nanoseconds = max(us, 1e-3) * 1000
-        gflops = 2 * record.multiply_adds / nanoseconds if record else None
+        kernel = call.kernel
+        gflops = 2 * kernel.multiply_adds / nanoseconds if kernel.multiply_adds else None
         return cls(
-            name=name,
-            layers=record.layers if record else (),
+            name=kernel.name,
+            layers=kernel.layers,
             us=us,
             share=us / total_us if total_us else 0.0,
-            multiply_adds=record.multiply_adds if record else None,
-            bytes=size,
+            multiply_adds=kernel.multiply_adds or None,
+            bytes=call.bytes,
             gflops=gflops,
             peak_share=gflops / peak.gflops if gflops is not None else None,
-            gigabytes_per_second=size / nanoseconds,
-            bandwidth_share=size / nanoseconds / peak.gigabytes_per_second,
-            reason=record.reason if record else None,
+            gigabytes_per_second=call.bytes / nanoseconds,
+            bandwidth_share=call.bytes / nanoseconds / peak.gigabytes_per_second,
+            reason=kernel.reason or None,
             peers_us=peers,
         )
 
@@ -93,8 +87,8 @@ class PeerProfile:
 class ProfileReport:
     """`kernels` in running order; `call_us` is the median of a whole call from Python.
 
-    `overhead_us` is what a call takes beyond its kernels (Python, the copy of the input, the VM), in the calling
-    thread's own time, so that interruptions by other processes do not count: they are what is then left of the call.
+    `python_us` is how much longer that takes than the artifact's own entry, which calls the same kernels: the median of
+    the differences of two calls, one after the other.
     """
 
     artifact: str
@@ -104,7 +98,7 @@ class ProfileReport:
     peak: Peak
     kernels: tuple[KernelProfile, ...]
     call_us: float
-    overhead_us: float
+    python_us: float
     peers: Mapping[str, PeerProfile]
 
     @property
@@ -172,10 +166,9 @@ class ProfileReport:
         ]
 
     def _total_line(self) -> str:
-        rest = self.call_us - self.kernels_us - self.overhead_us
         return (
-            f"call {self.call_us:.1f} us = {len(self.kernels)} kernels {self.kernels_us:.1f} + Python and VM "
-            f"{self.overhead_us:.1f} + the rest (interruptions) {rest:.1f}"
+            f"call {self.call_us:.1f} us, of which Python {self.python_us:.1f}; {len(self.kernels)} kernels, "
+            f"called one by one, {self.kernels_us:.1f}"
         )
 
 

@@ -1,8 +1,12 @@
 """`mod.json`: all that is known of an artifact without opening its code."""
 
 import json
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from math import prod
 from typing import Any, Literal
+
+import numpy as np
 
 from facedeploy.config.validate import validate
 from facedeploy.core.errors import ArtifactError, ConfigError
@@ -11,7 +15,7 @@ from facedeploy.core.normalization import Normalization
 from facedeploy.core.prior_spec import PriorSpec
 from facedeploy.core.tensor_spec import TensorSpec
 
-SCHEMA = 2  # Raised whenever an older reader would misunderstand a newer file.
+SCHEMA = 3  # Raised whenever an older reader would misunderstand a newer file.
 
 ALIGNMENT = 64  # Bytes: what compiled code expects of the addresses of tensors, and tvm's own all have.
 
@@ -64,17 +68,43 @@ class PostProcess:
 
 @dataclass(frozen=True)
 class Kernel:
-    """A call of one of the convolution kernels. `name` is its function's, which several calls may share.
+    """A function of the artifact's code, which several calls may share, and what one call of it computes.
 
-    `layers` names the ONNX convolutions it computes (a node's name, else its output's); empty where that is not known.
-    `multiply_adds` are those of the direct algorithm for the whole batch, whatever algorithm the kernel has; `reason`
-    says why its tiles are as they are.
+    `layers` names the ONNX convolutions (a node's name, else its output's); empty where that is not known.
+    `multiply_adds` are those of the direct algorithm for the whole batch, whatever algorithm the kernel has; 0 for what
+    is no convolution. `reason` says why its tiles are as they are.
     """
 
     name: str
-    layers: tuple[str, ...]
-    multiply_adds: int
-    reason: str
+    layers: tuple[str, ...] = ()
+    multiply_adds: int = 0
+    reason: str = ""
+
+
+Region = Literal["input", "parameters", "workspace", "outputs"]
+
+
+@dataclass(frozen=True)
+class Argument:
+    """A tensor that a kernel reads or writes: `offset` bytes behind the start of one of the arguments of `main`."""
+
+    region: Region
+    offset: int
+    shape: tuple[int, ...]
+    dtype: str
+
+
+@dataclass(frozen=True)
+class KernelCall:
+    """One call of `main`: what is read, and then what is written."""
+
+    kernel: Kernel
+    arguments: tuple[Argument, ...]
+
+    @property
+    def bytes(self) -> int:
+        """The size of all that is read and written, weights included."""
+        return sum(prod(argument.shape) * np.dtype(argument.dtype).itemsize for argument in self.arguments)
 
 
 @dataclass(frozen=True)
@@ -92,7 +122,8 @@ class Manifest:
     `inputs` and `outputs` are those of the float entry `main`. `normalization` is None when the config gave none; else
     there is an entry `pixels` that takes u8 (N, H, W, 3). `postprocess` is None for a model compiled without one.
     `input_alignment`, bytes: a float input at such an address is read where it lies, any other is copied first.
-    `kernels` are the convolution kernels that `main` calls, in the order of the calls.
+    An entry is called with its input, the bytes of `mod.params`, `workspace_bytes` of memory, and memory for the
+    outputs, which lie there as `lay_out` has it. `calls` is what `main` does with them.
     """
 
     schema: int
@@ -105,8 +136,9 @@ class Manifest:
     target: CompiledFor
     source: Source
     versions: Versions
-    kernels: tuple[Kernel, ...]
     input_alignment: int
+    workspace_bytes: int
+    calls: tuple[KernelCall, ...]
     files: dict[str, FileEntry]
 
     def __post_init__(self) -> None:
@@ -120,6 +152,11 @@ class Manifest:
             raise ValueError(f"outputs: got {got}, expected {', '.join(expected) or 'one or more'}")
 
     @property
+    def kernels(self) -> tuple[Kernel, ...]:
+        """The convolution kernels, in the order of their calls."""
+        return tuple(call.kernel for call in self.calls if call.kernel.multiply_adds)
+
+    @property
     def batch(self) -> int:
         """Images that one call takes."""
         return self.inputs[0].shape[0]
@@ -128,6 +165,15 @@ class Manifest:
     def canvas_hw(self) -> tuple[int, int]:
         """Height and width, px, of the canvas."""
         return self.inputs[0].shape[2], self.inputs[0].shape[3]
+
+
+def lay_out(sizes: Iterable[int]) -> tuple[list[int], int]:
+    """Where tensors of so many bytes start that lie one behind the other, aligned; and where the last one ends."""
+    offsets, end = [], 0
+    for size in sizes:
+        offsets.append(end)
+        end += -(-size // ALIGNMENT) * ALIGNMENT
+    return offsets, max(end, ALIGNMENT)
 
 
 def manifest_to_json(manifest: Manifest) -> str:

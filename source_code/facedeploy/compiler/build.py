@@ -5,20 +5,24 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import tvm
 from tvm.support import cc
 
-from facedeploy.artifact.manifest import SCHEMA, CompiledFor, Kernel, Manifest, PostProcess, Source, Versions
+from facedeploy.artifact.manifest import SCHEMA, CompiledFor, KernelCall, Manifest, PostProcess, Source, Versions
 from facedeploy.artifact.store import CODE, PARAMS, Artifact, file_sha256, save_artifact
+from facedeploy.compiler.call_list import Value, input_alignment, read_calls
 from facedeploy.compiler.codegen import generate_code
-from facedeploy.compiler.entry_points import add_pixels_entry, input_alignment
+from facedeploy.compiler.entry_point import MAIN, PIXELS, add_entry_point
 from facedeploy.compiler.extra_ops import add_extra_op, post_process_of
 from facedeploy.compiler.frontend.onnx_file import import_onnx, metadata_of, read_onnx
 from facedeploy.compiler.frontend.torchscript import torchscript_to_onnx
-from facedeploy.compiler.graph.attributes import kernels_of
-from facedeploy.compiler.passes.lift_constants import lift_constants
-from facedeploy.compiler.pipeline import lower_phases, optimize_phases, run_phases
+from facedeploy.compiler.kernels.normalize import normalize
+from facedeploy.compiler.pipeline import phases, run_phases
+from facedeploy.compiler.plan_memory import plan_memory
 from facedeploy.compiler.reason import reason_of
 from facedeploy.compiler.target import Target, resolve_target
 from facedeploy.config.build_config import BuildConfig
@@ -34,11 +38,13 @@ EXPORT_FOLDER = Path("source_code")
 
 @dataclass(frozen=True)
 class Executable:
-    """A lowered module, not yet machine code, its weights in the order of `main`'s parameters; what is known of it."""
+    """TIR functions, not yet machine code, the bytes of `mod.params`; what is known of them."""
 
-    module: tvm.IRModule
-    params: list[tvm.runtime.Tensor]
-    kernels: tuple[Kernel, ...]
+    kernels: tvm.IRModule
+    entries: tvm.IRModule
+    parameters: npt.NDArray[np.uint8]
+    calls: tuple[KernelCall, ...]
+    workspace_bytes: int
     input_alignment: int
 
 
@@ -62,8 +68,8 @@ def compile_model(config: BuildConfig, note: Callable[[str], None] = lambda _: N
     normalization = normalization_of(config.dataset.process_ops) if config.dataset else None
     post = post_process_of(config, outputs)
     try:
-        executable = lower(module, config.frontend.shape_nchw, target, normalization, post)
-        binary = generate_code(executable.module, target)
+        executable = lower(module, target, normalization, post)
+        library = generate_code(executable.kernels, executable.entries, target)
     except (RuntimeError, ValueError, TypeError) as error:
         # An operator that TVM imports, and then has no lowering for.
         raise CompileError(
@@ -88,14 +94,14 @@ def compile_model(config: BuildConfig, note: Callable[[str], None] = lambda _: N
         ),
         versions=Versions(__version__, tvm.__version__),
         input_alignment=executable.input_alignment,
-        kernels=executable.kernels,
+        workspace_bytes=executable.workspace_bytes,
+        calls=executable.calls,
         files={},
     )
-    params = tvm.runtime.save_param_dict({str(index): tensor for index, tensor in enumerate(executable.params)})
     return save_artifact(
         Path(config.workspace.path) / config.name,
         manifest,
-        {CODE: lambda path: _link(binary, path), PARAMS: lambda path: path.write_bytes(params)},
+        {CODE: lambda path: _link(library, path), PARAMS: executable.parameters.tofile},
     )
 
 
@@ -116,29 +122,42 @@ def find_checkpoint(config: BuildConfig, note: Callable[[str], None]) -> Path:
 
 
 def lower(
-    module: tvm.IRModule,
-    shape_nchw: tuple[int, int, int, int],
-    target: Target,
-    normalization: Normalization | None,
-    post: PostProcess | None,
+    module: tvm.IRModule, target: Target, normalization: Normalization | None, post: PostProcess | None
 ) -> Executable:
-    """A Relax module with `main` -> VM calls and TIR functions, with every entry point of the artifact."""
-    batch, canvas_hw = shape_nchw[0], shape_nchw[2:]
-    for _, optimized in run_phases(module, optimize_phases(target), target):
+    """A Relax module with `main` -> TIR functions: kernels, and every entry point of the artifact."""
+    for _, optimized in run_phases(module, phases(target), target):
         module = optimized
-    module, params = lift_constants(module)
-    alignment = input_alignment(module)
+    return assemble(module, normalization, post)
+
+
+def assemble(module: tvm.IRModule, normalization: Normalization | None, post: PostProcess | None) -> Executable:
+    """A Relax module whose `main` only calls kernels -> these, with places for all that they read and write."""
+    calls, tensors, kernels = read_calls(module)
+    plan = plan_memory(calls)
+    parameters = np.zeros(plan.bytes["parameters"], np.uint8)
+    for value, tensor in zip(calls.parameters, tensors, strict=True):
+        start = plan.places[value].offset
+        parameters[start : start + value.bytes] = tensor.numpy().reshape(-1).view(np.uint8)
+    recorded, sizes, entries = plan.located(calls), dict(plan.bytes), tvm.IRModule()
     if normalization:
-        module = add_pixels_entry(module, normalization, batch, canvas_hw)
+        batch, _, height, width = calls.input.shape
+        canvas = Value((batch, height, width, 3), "uint8")
+        kernels["normalize"] = normalize(normalization, batch, (height, width))
+        with_canvas = calls.after("normalize", canvas)
+        canvas_plan = plan_memory(with_canvas)
+        sizes["workspace"] = max(sizes["workspace"], canvas_plan.bytes["workspace"])
+        spec = TensorSpec(PIXELS, canvas.shape, canvas.dtype)
+        add_entry_point(entries, spec, 1, canvas_plan.located(with_canvas), sizes)
+    spec = TensorSpec(MAIN, calls.input.shape, calls.input.dtype)
+    alignment = input_alignment(calls, kernels)
+    add_entry_point(entries, spec, alignment, recorded, sizes)
     if post:
-        add_extra_op(module, post, batch, canvas_hw)
-    for _, lowered in run_phases(module, lower_phases(), target):
-        module = lowered
-    return Executable(module, params, kernels_of(module), alignment)
+        add_extra_op(kernels, post, calls.input.shape)
+    return Executable(kernels, entries, parameters, recorded, sizes["workspace"], alignment)
 
 
-def _link(binary: tvm.relax.VMExecutable, path: Path) -> None:
+def _link(library: Any, path: Path) -> None:
     try:
-        binary.export_library(str(path))
+        library.export_library(str(path))
     except (RuntimeError, OSError) as error:
         raise CompileError(f"linking mod.so failed: {reason_of(error)}") from error

@@ -1,4 +1,4 @@
-"""A lowered module -> machine code and VM instructions."""
+"""A module of kernels and entry points -> machine code."""
 
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import tvm
-from tvm import relax, tirx
-from tvm.relax import vm_build
 
 from facedeploy.compiler.interrupt import interrupts_kept
 from facedeploy.compiler.passes.schedule_kernels import is_built
@@ -17,37 +15,36 @@ from facedeploy.compiler.target import Target
 from facedeploy.core.cores import available_cores
 
 
-def generate_code(module: tvm.IRModule, target: Target) -> tvm.relax.VMExecutable:
-    """Compile every TIR function and the VM functions of `module`; `lower` has made it.
+def generate_code(kernels: tvm.IRModule, entries: tvm.IRModule, target: Target) -> Any:
+    """Compile both modules of TIR functions to a library that `export_library` can link.
 
-    What `tvm.compile` does with one LLVM module for everything, in threads: each kernel built here is a module and an
-    object file of its own. LLVM, most of the time that compiling takes, uses one core for one module.
+    In threads: each kernel built here is a module and an object file of its own. LLVM, most of the time that compiling
+    takes, uses one core for one module.
     """
-    builder = relax.ExecBuilder()
-    functions = vm_build._vmcodegen(builder, module).functions.items()
-    kernels = [(name, function) for name, function in functions if isinstance(function, tirx.PrimFunc)]
-    built = [(name, function) for name, function in kernels if is_built(function)]
-    together = {name: function for name, function in kernels if not is_built(function)}
-    pipeline = LOWERED_KERNELS
-    if built and not together:  # Something must stay a module: the target of the whole is taken from it.
-        together, built, pipeline = dict(built[:1]), built[1:], BUILT_KERNELS
+    functions = {
+        variable: function.with_attr("global_symbol", variable.name_hint)
+        for variable, function in kernels.functions.items()
+    }
+    built = [({name: function}, BUILT_KERNELS) for name, function in functions.items() if is_built(function)]
+    lowered = {name: function for name, function in functions.items() if not is_built(function)}
+    modules = [*([(lowered, LOWERED_KERNELS)] if lowered else []), *built]
     with interrupts_kept(), tempfile.TemporaryDirectory() as folder:
         pool = ThreadPoolExecutor(available_cores())
         try:
-            objects = pool.map(partial(_object_of, target=target, folder=Path(folder)), range(len(built)), built)
-            library = _build(together, target, pipeline) if together else None
-            return tvm.relax.VMExecutable(
-                vm_build._ffi_api.VMLink(builder, target.tvm_target, library, list(objects), {})
-            )
+            objects = pool.map(partial(_object_of, target=target, folder=Path(folder)), range(len(modules)), modules)
+            library = _build(dict(entries.functions.items()), target, BUILT_KERNELS)
+            for code in objects:
+                library.import_module(code)
+            return library
         finally:
             pool.shutdown(cancel_futures=True)
 
 
-def _object_of(index: int, kernel: tuple[Any, Any], target: Target, folder: Path) -> Any:
-    name, function = kernel
+def _object_of(index: int, module: tuple[dict[Any, Any], str], target: Target, folder: Path) -> Any:
+    functions, pipeline = module
     path = folder / f"{index}.o"
-    _build({name: function}, target, BUILT_KERNELS).write_to_file(str(path))
-    return tvm.runtime.load_static_library(str(path), [str(name.name_hint)])
+    _build(functions, target, pipeline).write_to_file(str(path))
+    return tvm.runtime.load_static_library(str(path), [str(variable.name_hint) for variable in functions])
 
 
 def _build(functions: dict[Any, Any], target: Target, pipeline: str) -> Any:

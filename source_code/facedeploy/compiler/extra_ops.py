@@ -29,9 +29,10 @@ def post_process_of(config: BuildConfig, outputs: Sequence[TensorSpec]) -> PostP
     return PostProcess(config.graph.extra_ops.type, inputs, priors, params.nms_params())
 
 
-def add_extra_op(module: tvm.IRModule, post: PostProcess, batch: int, canvas_hw: tuple[int, int]) -> None:
-    """Add the kernel of `post` to `module`, under the name of its type."""
-    module[post.type] = retinaface_nms(post.priors, canvas_hw, batch)
+def add_extra_op(module: tvm.IRModule, post: PostProcess, shape_nchw: tuple[int, ...]) -> None:
+    """Add the kernel of `post` to `module`, under the name of its type, for a model with this input."""
+    batch, _, height, width = shape_nchw
+    module[post.type] = retinaface_nms(post.priors, (height, width), batch)
 
 
 def _match_heads(

@@ -1,4 +1,4 @@
-"""THE list of passes, phase by phase, from an imported Relax module to one that the VM can run."""
+"""THE list of passes, phase by phase, from an imported Relax module to kernels; and how kernels are compiled."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -28,8 +28,8 @@ class Phase:
     passes: tuple[Pass, ...]
 
 
-def optimize_phases(target: Target) -> tuple[Phase, ...]:
-    """From operators to kernels: the graph is still one dataflow block, weights are constants."""
+def phases(target: Target) -> tuple[Phase, ...]:
+    """From operators to kernels: the graph stays one dataflow block, weights are constants."""
     return (
         Phase(
             "simplify",
@@ -49,30 +49,6 @@ def optimize_phases(target: Target) -> tuple[Phase, ...]:
         ),
         Phase("fuse", (transform.FuseOps(), transform.FuseTIR(), transform.DeadCodeElimination())),
         Phase("schedule", (partial(schedule_kernels, target=target),)),
-    )
-
-
-def lower_phases() -> tuple[Phase, ...]:
-    """From kernels to a list of VM calls with planned memory; weights are parameters."""
-    return (
-        Phase(
-            "to calls",
-            # RewriteDataflowReshape is left out: it crashes on functions without blocks whose sizes in and out agree.
-            (transform.ToNonDataflow(), transform.RemovePurityChecking(), transform.CallTIRRewrite()),
-        ),
-        Phase(
-            "plan memory",
-            (transform.StaticPlanBlockMemory(), transform.LowerAllocTensor(), transform.KillAfterLastUse()),
-        ),
-        Phase(
-            "finalize",
-            (
-                transform.LowerRuntimeBuiltin(),
-                transform.ComputePrimValue(),
-                transform.VMShapeLower(),
-                transform.AttachGlobalSymbol(),
-            ),
-        ),
     )
 
 

@@ -1,6 +1,9 @@
 """Name, shape and dtype of one tensor."""
 
 from dataclasses import dataclass
+from math import prod
+
+import numpy as np
 
 
 @dataclass(frozen=True)
@@ -10,6 +13,11 @@ class TensorSpec:
     name: str
     shape: tuple[int, ...]
     dtype: str
+
+    @property
+    def bytes(self) -> int:
+        """Its size in memory."""
+        return prod(self.shape) * np.dtype(self.dtype).itemsize
 
     def __str__(self) -> str:
         return f"{self.name} {self.dtype}[{','.join(map(str, self.shape))}]"

@@ -1,27 +1,31 @@
 """A compiled model, opened: numpy in, numpy out."""
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import tvm
 import tvm_ffi
-from tvm import relax
 
-from facedeploy.artifact.manifest import ALIGNMENT
+from facedeploy.artifact.manifest import lay_out
 from facedeploy.artifact.store import Artifact, open_artifact
 from facedeploy.core.errors import ArtifactError, ShapeError
 from facedeploy.core.nms_params import NmsParams
 from facedeploy.core.tensor_spec import TensorSpec
 from facedeploy.detect.slots import Slots
 from facedeploy.runtime.device import check_device, check_machine
+from facedeploy.runtime.input_array import InputArray
+from facedeploy.runtime.memory import Bytes, aligned, huge, read_huge
+from facedeploy.runtime.results import Results
 from facedeploy.runtime.threads import threads_of_call, use_threads
 from facedeploy.runtime.trace import Trace
-from facedeploy.runtime.weights import load_weights
 
+FLOAT_BYTES = 4
 FloatArray = npt.NDArray[np.float32]
 
 
@@ -31,15 +35,18 @@ class Model:
     Calls from several threads wait for one another: for calls side by side, open an instance for each thread.
     """
 
-    def __init__(self, artifact: Artifact, library: Any, params: Sequence[Any], threads: int) -> None:
+    def __init__(self, artifact: Artifact, library: Any, parameters: Bytes, threads: int) -> None:
         self.artifact = artifact
         self.manifest = artifact.manifest
         self.threads = threads
         self._library = library
-        self._params = params
-        self._machine = relax.VirtualMachine(library, tvm.cpu())
-        self._entries: dict[str, Any] = {}
-        self._buffers: dict[TensorSpec, tuple[Any, npt.NDArray[Any]]] = {}
+        self._main = self._entry("main", self.manifest.inputs[0], self.manifest.input_alignment)
+        canvases = TensorSpec("pixels", (self.batch, *self.canvas_hw, 3), "uint8")
+        self._pixels = self._entry("pixels", canvases, 1) if self.manifest.normalization else None
+        self._parameters = parameters
+        self._workspace = huge(self.manifest.workspace_bytes)
+        self._regions = [tvm_ffi.from_dlpack(region) for region in (self._parameters, self._workspace)]
+        self._results: list[Results] = []
         self._lock = threading.Lock()
 
     @classmethod
@@ -63,8 +70,8 @@ class Model:
         threads = threads_of_call(threads, artifact.manifest.target.threads, count)
         try:
             library = tvm.runtime.load_module(str(artifact.code.resolve()))
-            params = load_weights(artifact.params)
-            return [cls(artifact, library, params, threads) for _ in range(count)]
+            parameters = read_huge(artifact.params)
+            return [cls(artifact, library, parameters, threads) for _ in range(count)]
         except (RuntimeError, OSError, ValueError, KeyError, AttributeError) as error:
             reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             raise ArtifactError(
@@ -84,7 +91,7 @@ class Model:
 
     def infer(self, tensor: FloatArray) -> dict[str, FloatArray]:
         """Normalized input (N, 3, H, W) float32 -> outputs by name. Raises ShapeError for another shape or dtype."""
-        return self._call("main", tensor, self.manifest.inputs[0], self.manifest.input_alignment)
+        return self._call(self._main, tensor)
 
     def infer_pixels(self, canvases: npt.NDArray[np.uint8]) -> dict[str, FloatArray]:
         """u8 canvases (N, H, W, 3), in the color order of `manifest.normalization`, -> outputs by name.
@@ -92,19 +99,31 @@ class Model:
         Equal to `infer` of the normalized canvases, to the bit. Raises ShapeError; ArtifactError when the build config
         gave no normalization.
         """
-        if self.manifest.normalization is None:
+        if self._pixels is None:
             raise ArtifactError(
                 f"{self.artifact.prefix} was compiled without dataset.process_ops: it takes normalized float input only"
             )
-        return self._call("pixels", canvases, TensorSpec("pixels", (self.batch, *self.canvas_hw, 3), "uint8"), 1)
+        return self._call(self._pixels, canvases)
 
     def trace(self, tensor: FloatArray) -> Trace:
         """The kernels that `infer` of this input calls, to be timed one by one, while no other thread uses this model.
 
-        Raises what `infer` raises.
+        Raises ShapeError as `infer` does.
         """
-        spec = self.manifest.inputs[0]
-        return Trace(self._machine, lambda: self.infer(tensor), lambda: self._input(spec, tensor), self.threads)
+        image = tvm_ffi.from_dlpack(self._main.input.readable(tensor))
+        results = self._free_results()
+        regions = {"parameters": self._parameters, "workspace": self._workspace, "outputs": results.memory}
+        tensors = [
+            [
+                image
+                if at.region == "input"
+                else tvm_ffi.from_dlpack(np.ndarray(at.shape, at.dtype, regions[at.region], at.offset))
+                for at in call.arguments
+            ]
+            for call in self.manifest.calls
+        ]
+        arguments = image, *self._regions, results.tensor
+        return Trace(self._library, self.manifest.calls, tensors, lambda: self._main.function(*arguments), self.threads)
 
     def detect(self, outputs: Mapping[str, FloatArray], params: NmsParams | None = None) -> Slots:
         """Outputs of `infer` -> slots in canvas px, by the compiled post-processing.
@@ -120,44 +139,38 @@ class Model:
             raise ShapeError(
                 f"got outputs {', '.join(outputs) or 'none'}; {self.artifact.prefix} decodes {', '.join(post.inputs)}"
             )
-        specs = {spec.name: spec for spec in self.manifest.outputs}
+        heads = {spec.name: InputArray(spec, FLOAT_BYTES, self.artifact.prefix) for spec in self.manifest.outputs}
         kernel = self._library.get_function(post.type, True)
-        slots = [tvm.runtime.empty((self.batch, params.max_detections, width), "float32") for width in (1, 4, 10)]
+        shapes = [(self.batch, params.max_detections, width) for width in (1, 4, 10)]
+        offsets, size = lay_out(prod(shape) * FLOAT_BYTES for shape in shapes)
+        memory = aligned(size)
+        slots = [np.ndarray(shape, np.float32, memory, offset) for shape, offset in zip(shapes, offsets, strict=True)]
+        inputs = [heads[name].readable(outputs[name]) for name in post.inputs]
         with self._lock:
-            inputs = [self._input(specs[name], outputs[name]) for name in post.inputs]
-            kernel(*inputs, float(params.confidence_threshold), float(params.nms_threshold), *slots)
-        return Slots(*map(_as_float32, slots))
+            kernel(*inputs, params.confidence_threshold, params.nms_threshold, *map(tvm_ffi.from_dlpack, slots))
+        return Slots(*slots)
 
-    def _call(self, entry: str, array: npt.NDArray[Any], spec: TensorSpec, alignment: int) -> dict[str, FloatArray]:
-        if entry not in self._entries:
-            self._entries[entry] = self._machine[entry]
+    def _entry(self, name: str, spec: TensorSpec, alignment: int) -> "_Entry":
+        return _Entry(self._library.get_function(name, True), InputArray(spec, alignment, self.artifact.prefix))
+
+    def _call(self, entry: "_Entry", array: npt.NDArray[Any]) -> dict[str, FloatArray]:
+        # Little and plain Python, since every line of it has left the caches while the kernels ran.
         with self._lock:
-            tensor = self._input(spec, array, alignment)
+            tensor = entry.input.readable(array)
+            results = self._free_results()
             use_threads(self.threads)
-            results = self._entries[entry](tensor, *self._params)
-        names = [output.name for output in self.manifest.outputs]
-        tensors = [results] if len(names) == 1 and isinstance(results, tvm.runtime.Tensor) else list(results)
-        return dict(zip(names, map(_as_float32, tensors), strict=True))
+            entry.function(tensor, *self._regions, results.tensor)
+            return results.arrays.copy()
 
-    def _input(self, spec: TensorSpec, array: npt.NDArray[Any], alignment: int = ALIGNMENT) -> Any:
-        """The array itself, or its numbers in a buffer of ours where code that needs `alignment` cannot read it."""
-        if array.shape != spec.shape or array.dtype != spec.dtype:
-            raise ShapeError(
-                f"{spec.name}: got {array.dtype}{list(array.shape)}; {self.artifact.prefix} holds one size: "
-                f"{spec.dtype}{list(spec.shape)} (compile it again for another canvas or batch)"
-            )
-        try:
-            return tvm_ffi.from_dlpack(array, require_alignment=alignment, require_contiguous=True)
-        except (RuntimeError, BufferError):  # Its alignment, its strides; numpy lends no read-only array.
-            pass
-        if spec not in self._buffers:
-            buffer = tvm.runtime.empty(spec.shape, spec.dtype)
-            self._buffers[spec] = buffer, np.from_dlpack(buffer)
-        buffer, view = self._buffers[spec]
-        np.copyto(view, array)
-        return buffer
+    def _free_results(self) -> Results:
+        for results in self._results:
+            if not results.in_use():
+                return results
+        self._results.append(Results(self.manifest.outputs))
+        return self._results[-1]
 
 
-def _as_float32(tensor: Any) -> FloatArray:
-    """A view of the tensor's memory, which lives as long as the view."""
-    return cast("FloatArray", np.from_dlpack(tensor))
+@dataclass(frozen=True)
+class _Entry:
+    function: Any
+    input: InputArray

@@ -1,21 +1,15 @@
 """A cascade equals its layers run one after the other in PyTorch, whatever the rows, rings, threads and widths."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 import tvm
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from runner import FloatArray, channel_blocks, random, run, targets
 
-torch = pytest.importorskip("torch", reason="the oracle of the convolutions is torch")
-sys.path.insert(0, str(Path(__file__).parent))
-from runner import FloatArray, channel_blocks, random, run, targets  # noqa: E402
-
-from facedeploy.compiler.kernels.blocked.cascade import FirstLayerSpec, SeparableSpec, cascade  # noqa: E402
-from facedeploy.compiler.kernels.blocked.direct import Source, Window  # noqa: E402
-from facedeploy.compiler.kernels.blocked.layout import (  # noqa: E402
+from facedeploy.compiler.kernels.blocked.cascade import FirstLayerSpec, SeparableSpec, cascade
+from facedeploy.compiler.kernels.blocked.direct import Source, Window
+from facedeploy.compiler.kernels.blocked.layout import (
     Blocked,
     block_of,
     from_blocked,
@@ -24,9 +18,10 @@ from facedeploy.compiler.kernels.blocked.layout import (  # noqa: E402
     pack_depthwise,
     to_blocked,
 )
-from facedeploy.compiler.kernels.blocked.planar import pack_planar  # noqa: E402
-from facedeploy.compiler.target import Target  # noqa: E402
+from facedeploy.compiler.kernels.blocked.planar import pack_planar
+from facedeploy.compiler.target import Target
 
+torch = pytest.importorskip("torch", reason="the oracle of the convolutions is torch")
 TARGETS = targets()
 level = pytest.mark.parametrize("target", TARGETS, ids=[target.name for target in TARGETS])
 

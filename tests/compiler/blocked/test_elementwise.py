@@ -1,13 +1,9 @@
 """Blocked arithmetic equals numpy's, halo and unused lanes included, on every level this machine has."""
 
-import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
 from runner import FloatArray, random, run, targets
 
 from facedeploy.compiler.kernels.blocked.elementwise import FUNCTIONS, elementwise

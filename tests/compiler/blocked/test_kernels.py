@@ -1,23 +1,17 @@
 """Each blocked kernel equals PyTorch's operators, halo and unused lanes included, on every level this machine has."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from runner import FloatArray, channel_blocks, random, run, source_of, targets
 
-torch = pytest.importorskip("torch", reason="the oracle of the convolutions is torch")
-sys.path.insert(0, str(Path(__file__).parent))
-from runner import FloatArray, channel_blocks, random, run, source_of, targets  # noqa: E402
-
-from facedeploy.compiler.kernels.blocked.conversion import blocked_to_planar, planar_to_blocked  # noqa: E402
-from facedeploy.compiler.kernels.blocked.depthwise import depthwise_convolution, separable_convolution  # noqa: E402
-from facedeploy.compiler.kernels.blocked.direct import Source, Window, direct_convolution  # noqa: E402
-from facedeploy.compiler.kernels.blocked.emit import Epilogue  # noqa: E402
-from facedeploy.compiler.kernels.blocked.heads import Level, Output, heads_convolution  # noqa: E402
-from facedeploy.compiler.kernels.blocked.layout import (  # noqa: E402
+from facedeploy.compiler.kernels.blocked.conversion import blocked_to_planar, planar_to_blocked
+from facedeploy.compiler.kernels.blocked.depthwise import depthwise_convolution, separable_convolution
+from facedeploy.compiler.kernels.blocked.direct import Source, Window, direct_convolution
+from facedeploy.compiler.kernels.blocked.emit import Epilogue
+from facedeploy.compiler.kernels.blocked.heads import Level, Output, heads_convolution
+from facedeploy.compiler.kernels.blocked.layout import (
     Blocked,
     block_of,
     from_blocked,
@@ -26,10 +20,11 @@ from facedeploy.compiler.kernels.blocked.layout import (  # noqa: E402
     pack_depthwise,
     to_blocked,
 )
-from facedeploy.compiler.kernels.blocked.planar import pack_planar, planar_convolution  # noqa: E402
-from facedeploy.compiler.kernels.blocked.winograd import pack_winograd, takes, winograd_convolution  # noqa: E402
-from facedeploy.compiler.target import Target  # noqa: E402
+from facedeploy.compiler.kernels.blocked.planar import pack_planar, planar_convolution
+from facedeploy.compiler.kernels.blocked.winograd import pack_winograd, takes, winograd_convolution
+from facedeploy.compiler.target import Target
 
+torch = pytest.importorskip("torch", reason="the oracle of the convolutions is torch")
 TARGETS = targets()
 SLOPES = st.sampled_from([0.0, 0.1, 1.0])
 level = pytest.mark.parametrize("target", TARGETS, ids=[target.name for target in TARGETS])

@@ -1,22 +1,17 @@
 """Blocked pooling equals PyTorch's, halo and unused lanes included, on every level this machine has."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from runner import FloatArray, random, run, targets
+
+from facedeploy.compiler.kernels.blocked.direct import Window
+from facedeploy.compiler.kernels.blocked.layout import Blocked, block_of, from_blocked, to_blocked
+from facedeploy.compiler.kernels.blocked.pooling import AVERAGE, AVERAGE_PADDED, MAX, pooling
+from facedeploy.compiler.target import Target
 
 torch = pytest.importorskip("torch", reason="the oracle of pooling is torch")
-sys.path.insert(0, str(Path(__file__).parent))
-from runner import FloatArray, random, run, targets  # noqa: E402
-
-from facedeploy.compiler.kernels.blocked.direct import Window  # noqa: E402
-from facedeploy.compiler.kernels.blocked.layout import Blocked, block_of, from_blocked, to_blocked  # noqa: E402
-from facedeploy.compiler.kernels.blocked.pooling import AVERAGE, AVERAGE_PADDED, MAX, pooling  # noqa: E402
-from facedeploy.compiler.target import Target  # noqa: E402
-
 TARGETS = targets()
 level = pytest.mark.parametrize("target", TARGETS, ids=[target.name for target in TARGETS])
 

@@ -1,8 +1,6 @@
 """What the importer gets computes what the file says, in fewer forms."""
 
-import sys
 from collections import Counter
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,8 +8,6 @@ import onnx
 import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 from random_graph import RandomGraph
 
 from facedeploy.compiler.frontend.prepare_onnx import prepare_onnx

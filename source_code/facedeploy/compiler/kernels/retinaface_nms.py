@@ -63,9 +63,9 @@ def retinaface_nms(spec: PriorSpec, canvas_hw: tuple[int, int], batch: int) -> A
     ):
         T.func_attr({"global_symbol": NAME, "tirx.noalias": True, PUBLIC: True})
         slots = T.int32()
-        loc = T.match_buffer(loc_handle, (batch, count, 4), "float32")
-        conf = T.match_buffer(conf_handle, (batch, count, 2), "float32")
-        landms = T.match_buffer(landms_handle, (batch, count, 10), "float32")
+        loc = T.match_buffer(loc_handle, (batch, count, 4), "float32", align=4)
+        conf = T.match_buffer(conf_handle, (batch, count, 2), "float32", align=4)
+        landms = T.match_buffer(landms_handle, (batch, count, 10), "float32", align=4)
         scores = T.match_buffer(scores_handle, (batch, slots, 1), "float32")
         boxes = T.match_buffer(boxes_handle, (batch, slots, 4), "float32")
         landmarks = T.match_buffer(landmarks_handle, (batch, slots, 10), "float32")
