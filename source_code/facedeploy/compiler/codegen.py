@@ -2,6 +2,7 @@
 
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,10 @@ from facedeploy.compiler.target import Target
 from facedeploy.core.cores import available_cores
 
 
+# LLVM's levels of optimization. Entries only call kernels (but at 0, tvm takes a module for a system library).
+LITTLE, AS_TVM_DOES = 1, 2
+
+
 def generate_code(kernels: tvm.IRModule, entries: tvm.IRModule, target: Target) -> Any:
     """Compile both modules of TIR functions to a library that `export_library` can link.
 
@@ -25,14 +30,18 @@ def generate_code(kernels: tvm.IRModule, entries: tvm.IRModule, target: Target) 
         variable: function.with_attr("global_symbol", variable.name_hint)
         for variable, function in kernels.functions.items()
     }
-    built = [({name: function}, BUILT_KERNELS) for name, function in functions.items() if is_built(function)]
     lowered = {name: function for name, function in functions.items() if not is_built(function)}
-    modules = [*([(lowered, LOWERED_KERNELS)] if lowered else []), *built]
+    parts = [_Part(lowered, LOWERED_KERNELS, AS_TVM_DOES)] if lowered else []
+    parts += [
+        _Part({name: function}, BUILT_KERNELS, AS_TVM_DOES)
+        for name, function in functions.items()
+        if is_built(function)
+    ]
     with interrupts_kept(), tempfile.TemporaryDirectory() as folder:
         pool = ThreadPoolExecutor(available_cores())
         try:
-            objects = pool.map(partial(_object_of, target=target, folder=Path(folder)), range(len(modules)), modules)
-            library = _build(dict(entries.functions.items()), target, BUILT_KERNELS)
+            objects = pool.map(partial(_object_of, target=target, folder=Path(folder)), range(len(parts)), parts)
+            library = _build(_Part(dict(entries.functions.items()), BUILT_KERNELS, LITTLE), target)
             for code in objects:
                 library.import_module(code)
             return library
@@ -40,12 +49,20 @@ def generate_code(kernels: tvm.IRModule, entries: tvm.IRModule, target: Target) 
             pool.shutdown(cancel_futures=True)
 
 
-def _object_of(index: int, module: tuple[dict[Any, Any], str], target: Target, folder: Path) -> Any:
-    functions, pipeline = module
+@dataclass(frozen=True)
+class _Part:
+    """Functions that become one LLVM module, the pipeline that they take, and how hard LLVM shall optimize them."""
+
+    functions: dict[Any, Any]
+    pipeline: str
+    effort: int
+
+
+def _object_of(index: int, part: _Part, target: Target, folder: Path) -> Any:
     path = folder / f"{index}.o"
-    _build(functions, target, pipeline).write_to_file(str(path))
-    return tvm.runtime.load_static_library(str(path), [str(variable.name_hint) for variable in functions])
+    _build(part, target).write_to_file(str(path))
+    return tvm.runtime.load_static_library(str(path), [str(variable.name_hint) for variable in part.functions])
 
 
-def _build(functions: dict[Any, Any], target: Target, pipeline: str) -> Any:
-    return tvm.tirx.build(tvm.IRModule(functions), target=target.tvm_target, pipeline=pipeline)
+def _build(part: _Part, target: Target) -> Any:
+    return tvm.tirx.build(tvm.IRModule(part.functions), target=target.optimized(part.effort), pipeline=part.pipeline)

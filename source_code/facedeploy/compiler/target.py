@@ -38,6 +38,10 @@ class Target:
         """float32 numbers in one vector register."""
         return self.vector_bits // 32
 
+    def optimized(self, level: int) -> Any:
+        """The tvm target with LLVM's optimization at this level."""
+        return tvm.target.Target({**self.tvm_target.export(), "opt-level": level})
+
 
 def host_features() -> dict[str, bool]:
     """LLVM's feature names for this architecture, and whether this CPU has each."""
