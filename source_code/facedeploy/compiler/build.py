@@ -17,10 +17,12 @@ from facedeploy.compiler.extra_ops import add_extra_op, post_process_of
 from facedeploy.compiler.frontend.onnx_file import import_onnx, metadata_of, read_onnx
 from facedeploy.compiler.frontend.torchscript import torchscript_to_onnx
 from facedeploy.compiler.graph.attributes import kernels_of
+from facedeploy.compiler.kernels.blocked.candidates import Chooser, by_model
 from facedeploy.compiler.passes.lift_constants import lift_constants
 from facedeploy.compiler.pipeline import lower_phases, optimize_phases, run_phases
 from facedeploy.compiler.reason import reason_of
 from facedeploy.compiler.target import Target, resolve_target
+from facedeploy.compiler.tuning.tuner import tuner_of
 from facedeploy.config.build_config import BuildConfig
 from facedeploy.core.errors import CompileError, DependencyError
 from facedeploy.core.normalization import Normalization
@@ -61,8 +63,9 @@ def compile_model(config: BuildConfig, note: Callable[[str], None] = lambda _: N
     module, outputs = import_onnx(model, image, checkpoint)
     normalization = normalization_of(config.dataset.process_ops) if config.dataset else None
     post = post_process_of(config, outputs)
+    choose = tuner_of(config, target, note) if config.backend.tune else by_model
     try:
-        executable = lower(module, config.frontend.shape_nchw, target, normalization, post)
+        executable = lower(module, config.frontend.shape_nchw, target, normalization, post, choose)
         binary = generate_code(executable.module, target)
     except (RuntimeError, ValueError, TypeError) as error:
         # An operator that TVM imports, and then has no lowering for.
@@ -121,10 +124,11 @@ def lower(
     target: Target,
     normalization: Normalization | None,
     post: PostProcess | None,
+    choose: Chooser = by_model,
 ) -> Executable:
     """A Relax module with `main` -> VM calls and TIR functions, with every entry point of the artifact."""
     batch, canvas_hw = shape_nchw[0], shape_nchw[2:]
-    for _, optimized in run_phases(module, optimize_phases(target), target):
+    for _, optimized in run_phases(module, optimize_phases(target, choose), target):
         module = optimized
     module, params = lift_constants(module)
     alignment = input_alignment(module)
