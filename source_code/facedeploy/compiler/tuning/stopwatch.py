@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from statistics import median
+from statistics import quantiles
 from typing import Any
 
 import numpy as np
@@ -25,11 +25,11 @@ ACTIVATIONS = "source", "residual", "out"  # How the arguments that are no weigh
 
 
 def microseconds_of(candidates: Sequence[Candidate], target: Target, threads: int) -> list[float]:
-    """Of one call of each, on random numbers: the median of rounds in which they take turns.
+    """Of one call of each, on random numbers: the first quartile of rounds in which they take turns.
 
-    As in a net, a call finds its activations in the caches, as far as they fit, and the weights not in L2. One thread
-    is timed by what it computes, whatever else the machine does. Raises CompileError where this CPU cannot run code for
-    `target`.
+    As in a net, a call finds its activations in the caches, as far as they fit, and the weights not in L2. What
+    disturbs a call only makes it longer, hence the quartile; one thread is timed by what it computes itself. Raises
+    CompileError where this CPU cannot run code for `target`.
     """
     _check_runnable(target)
     functions = [candidate.build("candidate").with_attr("global_symbol", "candidate") for candidate in candidates]
@@ -83,7 +83,7 @@ def _take_turns(kernels: Sequence[Any], functions: Sequence[Any], clock: Callabl
     first = [call() for call in calls]
     rounds = max(ROUNDS[0], min(ROUNDS[1], int(SECONDS * 1e6 / sum(first))))
     taken = [[call() for call in calls] for _ in range(rounds)]
-    return [median(column) for column in zip(*taken, strict=True)]
+    return [quantiles(column, n=4)[0] for column in zip(*taken, strict=True)]
 
 
 def _timed(kernel: Any, arguments: Sequence[Any], before: Sequence[Any], clock: Callable[[], int]) -> float:

@@ -100,12 +100,8 @@ def direct_tiles(sources: Sequence[Source], output: Blocked, window: Window, tar
         )
     ]
     best = tiles[0]
-    other_panel = 2 * fitting(best.blocks) if best.panel != source_blocks else fitting(best.blocks)
-    others = [
-        replace(best, panel=min(source_blocks, other_panel)),
-        replace(best, panel=source_blocks),
-        replace(best, rows=max(1, best.rows // 4)),
-    ]
+    other_panel = source_blocks if best.panel != source_blocks else min(source_blocks, fitting(best.blocks))
+    others = [replace(best, panel=other_panel), replace(best, rows=max(1, best.rows // 4))]
     return list(dict.fromkeys([*tiles, *others]))
 
 

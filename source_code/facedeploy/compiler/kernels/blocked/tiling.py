@@ -8,8 +8,9 @@ MULTIPLY_ADDS_PER_CYCLE = 2.0  # Vector instructions; current x86 cores have two
 LOADS_PER_CYCLE = 2.0
 LATENCY = 4.0  # Cycles until a sum can be added to again.
 LOAD_COST = 0.1  # Cycles a load adds even where it is not the bound: of tiles that tie, the one with fewest loads wins.
-SUMS = {512: 20, 256: 12, 128: 12}  # Registers that may hold sums, by a vector's bits.
-MORE_SUMS = 8  # LLVM does without spilling now and then.
+# Registers that may hold sums, by a vector's bits. The others hold weights and broadcast inputs; with fewer of them
+# free, LLVM spills sums to the stack.
+SUMS = {512: 20, 256: 12, 128: 12}
 MAX_PIXELS = 10  # More neighbors than that did not pay in any measurement, and take LLVM long.
 L2_BYTES = 512 * 1024  # What one kernel may hope to keep; smaller than any L2 of these targets.
 
@@ -35,34 +36,21 @@ class Tile:
         return f"{self.pixels} pixels x {self.blocks} blocks{rows}{panel}"
 
 
-def choose_tile(
-    target: Target, *, width: int, blocks: int, lanes: int, height: int = 1, row_bytes: int = 0, max_blocks: int = 4
-) -> Tile:
-    """The first of `rank_tiles`: what the model chooses."""
-    return rank_tiles(
-        target, width=width, blocks=blocks, lanes=lanes, height=height, row_bytes=row_bytes, max_blocks=max_blocks
-    )[0]
+def choose_tile(target: Target, **matrix: int) -> Tile:
+    """The first of `rank_tiles`, with the same arguments: what the model chooses."""
+    return rank_tiles(target, **matrix)[0]
 
 
 def rank_tiles(
-    target: Target,
-    *,
-    width: int,
-    blocks: int,
-    lanes: int,
-    height: int = 1,
-    row_bytes: int = 0,
-    max_blocks: int = 4,
-    more_sums: int = 0,
+    target: Target, *, width: int, blocks: int, lanes: int, height: int = 1, row_bytes: int = 0, max_blocks: int = 4
 ) -> list[Tile]:
     """For a matrix product of `width` pixels a row with `blocks` output blocks of `lanes`: the cheapest tile first.
 
-    All that fit registers; `more_sums` registers than usual may hold sums. `row_bytes` is what one row of the input
-    occupies: as many of `height` rows as L2 holds are done for each block of weights.
+    All that fit registers. `row_bytes` is what one row of the input occupies: as many of `height` rows as L2 holds are
+    done for each block of weights.
     """
     registers, per_block = 32 if target.vector_bits == 512 else 16, max(1, lanes // target.float32_lanes)
-    # The other registers hold weights and broadcast inputs; with fewer of them free, LLVM spills sums to the stack.
-    sums = SUMS[target.vector_bits] + more_sums
+    sums = SUMS[target.vector_bits]
     rows = max(1, min(height, L2_BYTES // max(1, row_bytes)))
     ideal = width * blocks * per_block / MULTIPLY_ADDS_PER_CYCLE
     ranked = []
@@ -84,11 +72,10 @@ def rank_tiles(
 
 
 def differing_tiles(target: Target, **matrix: int) -> list[Tile]:
-    """The first of `rank_tiles`, and a few that differ from it: the next, one of other blocks, one of more sums."""
+    """The first of `rank_tiles`, and two that differ from it: the next, and the best of other blocks."""
     ranked = rank_tiles(target, **matrix)
-    best = ranked[0]
-    others = [tile for tile in ranked if tile.blocks != best.blocks]
-    return list(dict.fromkeys([best, *ranked[1:2], *others[:1], rank_tiles(target, **matrix, more_sums=MORE_SUMS)[0]]))
+    others = [tile for tile in ranked if tile.blocks != ranked[0].blocks]
+    return list(dict.fromkeys([*ranked[:2], *others[:1]]))
 
 
 def _cycles(width: int, pixels: int, blocks: int, tile_blocks: int, per_block: int) -> float:

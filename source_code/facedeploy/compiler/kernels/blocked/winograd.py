@@ -84,7 +84,7 @@ def winograd_tiles(sources: Sequence[Source], output: Blocked, target: Target) -
         ]
 
     first, *slabs = rank_slabs(tiles_h, tiles_w, *channels)
-    return [*of_slab(first), *(of_slab(slab)[0] for slab in slabs[:2])]
+    return [*of_slab(first), *(of_slab(slab)[0] for slab in slabs[:1])]
 
 
 def winograd_convolution(
