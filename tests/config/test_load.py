@@ -89,6 +89,16 @@ def test_load_gives_defaults_when_only_what_is_needed_is_there(load):
     assert notes(config) == ()
 
 
+def test_tune_is_off_unless_the_config_or_an_override_says_otherwise(load):
+    assert load(MINIMAL).backend.tune is False
+    assert load(MINIMAL, {"backend.tune": True}).backend.tune is True
+    assert load(MINIMAL, overrides=["backend.tune=true"]).backend.tune is True
+    with pytest.raises(ConfigError, match=r"backend\.tune: got 'yes please', expected true or false"):
+        load(MINIMAL, {"backend.tune": "yes please"})
+    with pytest.raises(ConfigError, match=r"backend\.tuned: unknown key, did you mean tune\?"):
+        load(MINIMAL, {"backend.tuned": True})
+
+
 def test_load_gives_priors_and_thresholds(load):
     params = load(FULL).graph.extra_ops.params
     assert params.prior_spec() == PriorSpec()

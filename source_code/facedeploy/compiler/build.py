@@ -20,11 +20,13 @@ from facedeploy.compiler.entry_point import MAIN, PIXELS, add_entry_point
 from facedeploy.compiler.extra_ops import add_extra_op, post_process_of
 from facedeploy.compiler.frontend.onnx_file import import_onnx, metadata_of, read_onnx
 from facedeploy.compiler.frontend.torchscript import torchscript_to_onnx
+from facedeploy.compiler.kernels.blocked.candidates import Chooser, by_model
 from facedeploy.compiler.kernels.normalize import normalize
 from facedeploy.compiler.pipeline import phases, run_phases
 from facedeploy.compiler.plan_memory import plan_memory
 from facedeploy.compiler.reason import reason_of
 from facedeploy.compiler.target import Target, resolve_target
+from facedeploy.compiler.tuning.tuner import tuner_of
 from facedeploy.config.build_config import BuildConfig
 from facedeploy.core.errors import CompileError, DependencyError
 from facedeploy.core.normalization import Normalization
@@ -67,8 +69,9 @@ def compile_model(config: BuildConfig, note: Callable[[str], None] = lambda _: N
     module, outputs = import_onnx(model, image, checkpoint)
     normalization = normalization_of(config.dataset.process_ops) if config.dataset else None
     post = post_process_of(config, outputs)
+    choose = tuner_of(config, target, note) if config.backend.tune else by_model
     try:
-        executable = lower(module, target, normalization, post)
+        executable = lower(module, target, normalization, post, choose)
         library = generate_code(executable.kernels, executable.entries, target)
     except (RuntimeError, ValueError, TypeError) as error:
         # An operator that TVM imports, and then has no lowering for.
@@ -122,10 +125,14 @@ def find_checkpoint(config: BuildConfig, note: Callable[[str], None]) -> Path:
 
 
 def lower(
-    module: tvm.IRModule, target: Target, normalization: Normalization | None, post: PostProcess | None
+    module: tvm.IRModule,
+    target: Target,
+    normalization: Normalization | None,
+    post: PostProcess | None,
+    choose: Chooser = by_model,
 ) -> Executable:
     """A Relax module with `main` -> TIR functions: kernels, and every entry point of the artifact."""
-    for _, optimized in run_phases(module, phases(target), target):
+    for _, optimized in run_phases(module, phases(target, choose), target):
         module = optimized
     return assemble(module, normalization, post)
 

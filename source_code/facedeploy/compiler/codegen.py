@@ -15,7 +15,6 @@ from facedeploy.compiler.pipeline import BUILT_KERNELS, LOWERED_KERNELS
 from facedeploy.compiler.target import Target
 from facedeploy.core.cores import available_cores
 
-
 # LLVM's levels of optimization. Entries only call kernels (but at 0, tvm takes a module for a system library).
 LITTLE, AS_TVM_DOES = 1, 2
 

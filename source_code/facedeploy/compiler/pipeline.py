@@ -9,6 +9,7 @@ import tvm
 from tvm import tirx
 from tvm.relax import transform
 
+from facedeploy.compiler.kernels.blocked.candidates import Chooser, by_model
 from facedeploy.compiler.passes.block_convolutions import block_convolutions
 from facedeploy.compiler.passes.fold_batch_norm import fold_batch_norm
 from facedeploy.compiler.passes.fold_reshapes import fold_reshapes
@@ -28,8 +29,11 @@ class Phase:
     passes: tuple[Pass, ...]
 
 
-def phases(target: Target) -> tuple[Phase, ...]:
-    """From operators to kernels: the graph stays one dataflow block, weights are constants."""
+def phases(target: Target, choose: Chooser = by_model) -> tuple[Phase, ...]:
+    """From operators to kernels: the graph stays one dataflow block, weights are constants.
+
+    `choose` takes one of several kernels where there are several.
+    """
     return (
         Phase(
             "simplify",
@@ -42,7 +46,7 @@ def phases(target: Target) -> tuple[Phase, ...]:
                 transform.DeadCodeElimination(),
             ),
         ),
-        Phase("convolutions", (partial(block_convolutions, target=target),)),
+        Phase("convolutions", (partial(block_convolutions, target=target, choose=choose),)),
         Phase(
             "legalize",
             (transform.LegalizeOps(), transform.AnnotateTIROpPattern(), transform.FoldConstant()),

@@ -70,11 +70,16 @@ class QuantizeOptions:
 
 @dataclass(frozen=True)
 class Backend:
-    """What to compile to. `target` is `host`, an x86-64 level such as `x86-64-v3`, or any tvm target."""
+    """What to compile to. `target` is `host`, an x86-64 level such as `x86-64-v3`, or any tvm target.
+
+    `tune`: kernels are chosen by measurement on this machine instead of by a model of their cost. That takes longer the
+    first time; what was measured is kept in `<workspace.path>/tuning.json`.
+    """
 
     dtype: Precision
     type: Literal["tvm", "tvm_vacc"] = "tvm"
     target: Text = "host"
+    tune: bool = False
     compile: CompileOptions = field(default_factory=CompileOptions)
     quantize: QuantizeOptions | None = None
 

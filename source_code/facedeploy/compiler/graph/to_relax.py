@@ -24,11 +24,11 @@ from facedeploy.compiler.graph.nodes import (
     Separable,
     Value,
 )
-from facedeploy.compiler.kernels.blocked import winograd
-from facedeploy.compiler.kernels.blocked.cascade import FirstLayerSpec, SeparableSpec, cascade
+from facedeploy.compiler.kernels.blocked.candidates import Chooser, by_model, chain, dense_convolution, separable
+from facedeploy.compiler.kernels.blocked.cascade import FirstLayerSpec, SeparableSpec
 from facedeploy.compiler.kernels.blocked.conversion import blocked_to_planar, planar_to_blocked
-from facedeploy.compiler.kernels.blocked.depthwise import depthwise_convolution, separable_convolution
-from facedeploy.compiler.kernels.blocked.direct import Source, Window, channel_blocks, direct_convolution
+from facedeploy.compiler.kernels.blocked.depthwise import depthwise_convolution
+from facedeploy.compiler.kernels.blocked.direct import Source, channel_blocks
 from facedeploy.compiler.kernels.blocked.elementwise import elementwise
 from facedeploy.compiler.kernels.blocked.emit import Epilogue
 from facedeploy.compiler.kernels.blocked.heads import Level, Output, heads_convolution
@@ -42,16 +42,21 @@ from facedeploy.compiler.kernels.blocked.layout import (
 )
 from facedeploy.compiler.kernels.blocked.planar import pack_planar, planar_convolution
 from facedeploy.compiler.kernels.blocked.pooling import pooling
-from facedeploy.compiler.kernels.blocked.winograd import pack_winograd, winograd_convolution
+from facedeploy.compiler.kernels.blocked.winograd import pack_winograd
 from facedeploy.compiler.target import Target
 
 Array = npt.NDArray[Any]
 
 
-def relax_of(graph: Graph, module: tvm.IRModule, target: Target) -> tuple[tvm.IRModule, list[Kernel]]:
-    """`module` with a `main` that computes the graph; the convolution kernels it calls, in the order of the calls."""
+def relax_of(
+    graph: Graph, module: tvm.IRModule, target: Target, choose: Chooser = by_model
+) -> tuple[tvm.IRModule, list[Kernel]]:
+    """`module` with a `main` that computes the graph; the convolution kernels it calls, in the order of the calls.
+
+    `choose` takes one of several kernels where there are several.
+    """
     others = {variable: other for variable, other in module.functions.items() if variable.name_hint != "main"}
-    emitter = _Emitter(graph, target, relax.BlockBuilder(tvm.IRModule(others, module.attrs)))
+    emitter = _Emitter(graph, target, choose, relax.BlockBuilder(tvm.IRModule(others, module.attrs)))
     return emitter.module(), emitter.kernels
 
 
@@ -59,6 +64,7 @@ def relax_of(graph: Graph, module: tvm.IRModule, target: Target) -> tuple[tvm.IR
 class _Emitter:
     graph: Graph
     target: Target
+    choose: Chooser
     builder: relax.BlockBuilder
     kernels: list[Kernel] = field(default_factory=list)
 
@@ -142,6 +148,7 @@ class _Emitter:
                 float(node.slopes[0]),
                 self.target,
             )
+            reason = tile.reason
             arguments = [self.as_planar(node.sources[0].value), _constant(pack_planar(node.weights, output.block))]
             arguments.append(_constant(bias))
         elif node.depthwise:
@@ -149,6 +156,7 @@ class _Emitter:
             function, tile = depthwise_convolution(
                 f"depthwise{kernel_size}_{size}", source, output, node.window, float(node.slopes[0]), self.target
             )
+            reason = tile.reason
             weights = pack_depthwise(node.weights, source.block)
             arguments = [self.as_blocked(node.sources[0].value), _constant(weights), _constant(bias)]
         else:
@@ -156,33 +164,27 @@ class _Emitter:
             channels = channel_blocks(sources)
             inner = sources[0].layout.block
             epilogue = self.epilogue(node, output)
-            if _takes_winograd(node.window, output):
-                function, tile = winograd_convolution(f"winograd3x3_{size}", sources, output, epilogue, self.target)
-                packed = pack_winograd(node.weights, channels, inner, output.block)
-            else:
-                function, tile = direct_convolution(
-                    f"direct{kernel_size}_{size}", sources, output, node.window, epilogue, self.target
-                )
-                packed = pack_dense(node.weights, channels, inner, output.block)
+            choice = dense_convolution(sources, output, node.window, epilogue, self.target)
+            chosen, reason = self.choose(choice)
+            function = chosen.build(f"{chosen.algorithm}{kernel_size}_{size}")
+            pack = pack_winograd if chosen.algorithm == "winograd" else pack_dense
+            packed = pack(node.weights, channels, inner, output.block)
             arguments = [self.as_blocked(part.value) for part in node.sources]
             arguments += [_constant(packed), _constant(bias), *self.residual(node)]
-        self.call(function, arguments, node, [output.shape], tile.reason)
+        self.call(function, arguments, node, [output.shape], reason)
 
     def emit_separable(self, node: Separable) -> None:
         depth, point = node.depthwise, node.pointwise
         source, output = self.layouts[id(depth.sources[0].value)], self.layouts[id(node.outputs[0])]
         kernel_size = f"{depth.window.kernel[0]}x{depth.window.kernel[1]}"
-        function, tile = separable_convolution(
-            f"separable{kernel_size}_{source.channels}x{output.height}x{output.width}_{output.channels}",
-            source,
-            output,
-            depth.window,
-            float(depth.slopes[0]),
-            self.epilogue(point, output),
-            self.target,
+        epilogue = self.epilogue(point, output)
+        chosen, reason = self.choose(
+            separable(source, output, depth.window, float(depth.slopes[0]), epilogue, self.target)
         )
+        size = f"{source.channels}x{output.height}x{output.width}_{output.channels}"
+        function = chosen.build(f"separable{kernel_size}_{size}")
         arguments = [self.as_blocked(depth.sources[0].value), *self.separable_weights(node), *self.residual(point)]
-        self.call(function, arguments, node, [output.shape], tile.reason)
+        self.call(function, arguments, node, [output.shape], reason)
 
     def separable_weights(self, node: Separable) -> list[Any]:
         depth, point = node.depthwise, node.pointwise
@@ -218,9 +220,8 @@ class _Emitter:
             value = first.depthwise.sources[0].value
             source, shape = self.as_blocked(value), self.layouts[id(value)]
         name = f"cascade{len(specs)}_{value.shape[1]}x{output.height}x{output.width}_{output.channels}"
-        function, tiles = cascade(name, shape, specs, self.target)
-        reason = "; ".join(tile.reason for tile in tiles)
-        self.call(function, [source, *arguments], node, [output.shape], reason)
+        chosen, reason = self.choose(chain(shape, specs, self.target))
+        self.call(chosen.build(name), [source, *arguments], node, [output.shape], reason)
 
     def emit_heads(self, node: Heads) -> None:
         levels, arguments = [], []
@@ -346,10 +347,6 @@ def _convolutions(node: Node) -> list[Convolution]:
         case Cascade():
             return [convolution for layer in node.chain for convolution in _convolutions(layer)]
     return []
-
-
-def _takes_winograd(window: Window, output: Blocked) -> bool:
-    return window == Window((3, 3), padding=(1, 1)) and winograd.takes(output) and output.channels >= LANES
 
 
 def _constant(array: Array) -> Any:

@@ -8,6 +8,7 @@ from facedeploy.compiler.graph.attributes import layers_of, with_kernels
 from facedeploy.compiler.graph.from_relax import graph_of
 from facedeploy.compiler.graph.nodes import Convolution, Graph
 from facedeploy.compiler.graph.to_relax import relax_of
+from facedeploy.compiler.kernels.blocked.candidates import Chooser, by_model
 from facedeploy.compiler.passes.fuse_cascade import fuse_cascade
 from facedeploy.compiler.passes.fuse_epilogue import fuse_epilogue
 from facedeploy.compiler.passes.fuse_heads import fuse_heads
@@ -26,7 +27,7 @@ GRAPH_PASSES: tuple[Callable[[Graph], None], ...] = (
 )
 
 
-def block_convolutions(module: tvm.IRModule, target: Target) -> tvm.IRModule:
+def block_convolutions(module: tvm.IRModule, target: Target, choose: Chooser = by_model) -> tvm.IRModule:
     """Requires: constants are folded, operators are not yet legalized. Ensures: `main` computes the same.
 
     The module's attributes name its convolutions before, and tell its kernels afterwards.
@@ -37,4 +38,4 @@ def block_convolutions(module: tvm.IRModule, target: Target) -> tvm.IRModule:
         return module
     for graph_pass in GRAPH_PASSES:
         graph_pass(graph)
-    return with_kernels(*relax_of(graph, module, target))
+    return with_kernels(*relax_of(graph, module, target, choose))

@@ -22,9 +22,9 @@ from facedeploy.compiler.kernels.blocked.emit import (
 )
 from facedeploy.compiler.kernels.blocked.layout import Blocked
 from facedeploy.compiler.kernels.blocked.links import Link, Reach, reach_of, run
-from facedeploy.compiler.kernels.blocked.planar import NARROW, FirstLayer, SplitRows, image_argument
+from facedeploy.compiler.kernels.blocked.planar import NARROW, FirstLayer, SplitRows, first_layer_tile, image_argument
 from facedeploy.compiler.kernels.blocked.rows import PlanarRows, Rows, blocked_ring, for_vectors
-from facedeploy.compiler.kernels.blocked.tiling import Tile, choose_tile
+from facedeploy.compiler.kernels.blocked.tiling import Tile, differing_tiles
 from facedeploy.compiler.target import Target
 
 
@@ -47,39 +47,51 @@ class SeparableSpec:
     output: Blocked
 
 
+def cascade_tiles(layers: Sequence[FirstLayerSpec | SeparableSpec], target: Target) -> list[list[Tile]]:
+    """Tiles of the layers of `cascade` that are worth a measurement, those that the model chooses first."""
+
+    def of_layer(index: int, layer: FirstLayerSpec | SeparableSpec) -> list[Tile]:
+        if isinstance(layer, FirstLayerSpec):
+            return [first_layer_tile(layer.output, target, along_x=_planar_reader(layers, index) is not None)]
+        output = layer.output
+        return differing_tiles(target, width=output.width, blocks=output.blocks, lanes=output.block)
+
+    tiles = [of_layer(index, layer) for index, layer in enumerate(layers)]
+    return [
+        [of_one[rank] if rank < len(of_one) else of_one[0] for of_one in tiles] for rank in range(max(map(len, tiles)))
+    ]
+
+
 def cascade(
     name: str,
     source: Blocked | tuple[int, int, int, int],
     layers: Sequence[FirstLayerSpec | SeparableSpec],
     target: Target,
-) -> tuple[Any, list[Tile]]:
+    tiles: Sequence[Tile] | None = None,
+) -> tuple[Any, Sequence[Tile]]:
     """`name(source, weights of each layer..., output)`: as `planar_convolution` and `separable_convolution` take them.
 
     `source` is the shape of a planar image when the first of `layers` is a FirstLayerSpec, else a layout. Every layer's
-    `output` has the halo that the next one needs. Returns the PrimFunc and each layer's tile.
+    `output` has the halo that the next one needs. `tiles` is one of `cascade_tiles`, the first if None. Returns the
+    PrimFunc and each layer's tile.
     """
     output = layers[-1].output
-    tiles = []
+    tiles = tiles or cascade_tiles(layers, target)[0]
     with kernel(name) as builder:
         links: list[Link] = []
         if isinstance(source, Blocked):
             rows = Rows(argument("source", source.shape), source)
         for index, layer in enumerate(layers):
-            reader = layers[index + 1] if index + 1 < len(layers) else None
             if isinstance(layer, FirstLayerSpec):
                 assert not isinstance(source, Blocked)
                 split = SplitRows(
                     image_argument(source), source, layer.window, layer.output.width, target.float32_lanes
                 )
-                planar = reader if isinstance(reader, SeparableSpec) and _reads_planar_rows(layer, reader) else None
-                along_x = (planar.window, planar.output.width) if planar else None
-                first = FirstLayer(split, layer.output, layer.slope, target, along_x)
-                links += [split, first]
-                tiles.append(first.tile)
+                reader = _planar_reader(layers, index)
+                along_x = (reader.window, reader.output.width) if reader else None
+                links += [split, FirstLayer(split, layer.output, layer.slope, target, along_x)]
             else:
-                separable = SeparableLink(links[-1] if links else rows, layer, index, target)
-                links.append(separable)
-                tiles.append(separable.tile)
+                links.append(SeparableLink(links[-1] if links else rows, layer, index, target, tiles[index]))
         out = argument("out", output.shape)
         zero_halo(out, output)
         links[-1].out = out  # type: ignore[attr-defined]
@@ -87,9 +99,14 @@ def cascade(
     return builder.get(), tiles
 
 
-def _reads_planar_rows(layer: FirstLayerSpec, reader: SeparableSpec) -> bool:
-    """A blocked row of few channels fills vectors badly: along x they are full."""
-    return layer.output.channels <= NARROW and reader.window.stride[1] == 1
+def _planar_reader(layers: Sequence[FirstLayerSpec | SeparableSpec], index: int) -> SeparableSpec | None:
+    """The layer behind a first layer, if it reads planar rows.
+
+    A blocked row of few channels fills vectors badly: along x they are full.
+    """
+    reader = layers[index + 1] if index + 1 < len(layers) else None
+    narrow = layers[index].output.channels <= NARROW
+    return reader if narrow and isinstance(reader, SeparableSpec) and reader.window.stride[1] == 1 else None
 
 
 @dataclass
@@ -100,6 +117,7 @@ class SeparableLink:
     spec: SeparableSpec
     index: int
     target: Target
+    tile: Tile
     out: Any = None
     rows: Rows = field(init=False)
 
@@ -112,7 +130,6 @@ class SeparableLink:
         self.depth_bias = argument(f"{name}_depth_bias", (layout.blocks, inner))
         self.weights = argument(f"{name}_weights", (self.output.blocks, layout.blocks, 1, 1, inner, lanes))
         self.bias = argument(f"{name}_bias", (self.output.blocks, lanes))
-        self.tile = choose_tile(self.target, width=self.output.width, blocks=self.output.blocks, lanes=lanes)
 
     @property
     def height(self) -> int:

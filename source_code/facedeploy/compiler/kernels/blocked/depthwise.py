@@ -23,7 +23,7 @@ from facedeploy.compiler.kernels.blocked.emit import (
 )
 from facedeploy.compiler.kernels.blocked.layout import Blocked
 from facedeploy.compiler.kernels.blocked.rows import Rows
-from facedeploy.compiler.kernels.blocked.tiling import Tile, choose_tile
+from facedeploy.compiler.kernels.blocked.tiling import Tile, differing_tiles
 from facedeploy.compiler.target import Target
 
 PIXELS = 8  # Of a row at a time: with a 3x3 kernel's nine weights they fit 32 registers.
@@ -58,22 +58,41 @@ def depthwise_convolution(
     return builder.get(), Tile(pixels, 1, 1, f"{pixels} pixels: each input vector is loaded once for them")
 
 
+def separable_tiles(source: Blocked, output: Blocked, target: Target) -> list[Tile]:
+    """Tiles of `separable_convolution` that are worth a measurement, the one that the model chooses first."""
+    row_bytes = output.width * source.blocks * source.block * 4
+    # Two rows share the weights of the pointwise part where those are many and the scratch stays small.
+    rows = 2 if output.height % 2 == 0 and output.blocks >= 4 and row_bytes <= 64 * 1024 else 1
+    depthwise = f"depthwise {depthwise_pixels(target, output.width)} pixels"
+
+    def of_rows(tile: Tile, rows: int) -> Tile:
+        reason = f"{depthwise}, pointwise {tile.reason}; {rows} rows of {row_bytes} B between the two"
+        return replace(tile, rows=rows, reason=reason)
+
+    tiles = differing_tiles(target, width=output.width, blocks=output.blocks, lanes=output.block)
+    others = [count for count in (1, 2, 4) if count != rows and output.height % count == 0]
+    return [*(of_rows(tile, rows) for tile in tiles), *(of_rows(tiles[0], count) for count in others)]
+
+
 def separable_convolution(
-    name: str, source: Blocked, output: Blocked, window: Window, slope: float, epilogue: Epilogue, target: Target
+    name: str,
+    source: Blocked,
+    output: Blocked,
+    window: Window,
+    slope: float,
+    epilogue: Epilogue,
+    target: Target,
+    tile: Tile | None = None,
 ) -> tuple[Any, Tile]:
     """`name(source, depthwise weights, depthwise bias, weights, bias, [residual], output)`: both without a round trip.
 
     A few rows of the depthwise result (activated by `slope`) stay in a scratch that fits L1 or L2, from which the
-    pointwise convolution reads. Returns the PrimFunc and the tile of the pointwise part.
+    pointwise convolution reads. `tile`, of the pointwise part, is one of `separable_tiles`, the first if None. Returns
+    the PrimFunc and its tile.
     """
     inner, lanes = source.block, output.block
-    pixels = depthwise_pixels(target, output.width)
-    row_bytes = output.width * source.blocks * inner * 4
-    tile = choose_tile(target, width=output.width, blocks=output.blocks, lanes=lanes)
-    # Two rows share the weights of the pointwise part where those are many and the scratch stays small.
-    rows = 2 if output.height % 2 == 0 and output.blocks >= 4 and row_bytes <= 64 * 1024 else 1
-    reason = f"depthwise {pixels} pixels, pointwise {tile.reason}; {rows} rows of {row_bytes} B between the two"
-    tile = replace(tile, rows=rows, reason=reason)
+    tile = tile or separable_tiles(source, output, target)[0]
+    pixels, rows = depthwise_pixels(target, output.width), tile.rows
     with kernel(name) as builder:
         data = Rows(argument("source", source.shape), source)
         depth_weights = argument("depth_weights", (source.blocks, *window.kernel, inner))

@@ -1,7 +1,7 @@
 """Dense convolution, direct: any kernel, stride, dilation and padding; several sources instead of a concatenation."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tvm.tirx.script.builder import ir as T
@@ -20,7 +20,7 @@ from facedeploy.compiler.kernels.blocked.emit import (
     zero_halo,
 )
 from facedeploy.compiler.kernels.blocked.layout import Blocked
-from facedeploy.compiler.kernels.blocked.tiling import Tile, choose_tile
+from facedeploy.compiler.kernels.blocked.tiling import Tile, differing_tiles
 from facedeploy.compiler.target import Target
 
 PANEL_BYTES = 16 * 1024  # Of weights: half of the smallest L1 of these targets.
@@ -73,13 +73,8 @@ class Window:
         return max(needs)
 
 
-def direct_convolution(
-    name: str, sources: Sequence[Source], output: Blocked, window: Window, epilogue: Epilogue, target: Target
-) -> tuple[Any, Tile]:
-    """`name(sources..., weights, bias, [residual], output)`; weights as `pack_dense` makes them, bias (blocks, block).
-
-    All sources have the same size, block and halo of at least `window.halo`. Returns the PrimFunc and its tile.
-    """
+def direct_tiles(sources: Sequence[Source], output: Blocked, window: Window, target: Target) -> list[Tile]:
+    """Tiles of `direct_convolution` that are worth a measurement, the one that the model chooses first."""
     lanes, inner = output.block, sources[0].layout.block
     source_blocks = sum(source.blocks for source in sources)
     # What a row of outputs reads anew: of rows and columns that the kernel strides over, nothing.
@@ -88,15 +83,48 @@ def direct_convolution(
     )
     row_pixels = sources[0].layout.shape[3] * window.stride[0]
     row_bytes = int(row_pixels * rows_read * columns_read) * source_blocks * inner * 4
-    tile = choose_tile(
-        target, width=output.width, blocks=output.blocks, lanes=lanes, height=output.height, row_bytes=row_bytes
-    )
+
+    def fitting(blocks: int) -> int:
+        """Input blocks whose weights for one tile stay in L1 while all pixels of the rows use them."""
+        return max(1, PANEL_BYTES // (window.kernel[0] * window.kernel[1] * inner * blocks * lanes * 4))
+
+    def with_panel(tile: Tile) -> Tile:
+        panel = fitting(tile.blocks)
+        # With only two the sums' way through memory costs more than it saves.
+        return replace(tile, panel=source_blocks if 2 * panel >= source_blocks else panel)
+
+    tiles = [
+        with_panel(tile)
+        for tile in differing_tiles(
+            target, width=output.width, blocks=output.blocks, lanes=lanes, height=output.height, row_bytes=row_bytes
+        )
+    ]
+    best = tiles[0]
+    other_panel = source_blocks if best.panel != source_blocks else min(source_blocks, fitting(best.blocks))
+    others = [replace(best, panel=other_panel), replace(best, rows=max(1, best.rows // 4))]
+    return list(dict.fromkeys([*tiles, *others]))
+
+
+def direct_convolution(
+    name: str,
+    sources: Sequence[Source],
+    output: Blocked,
+    window: Window,
+    epilogue: Epilogue,
+    target: Target,
+    tile: Tile | None = None,
+) -> tuple[Any, Tile]:
+    """`name(sources..., weights, bias, [residual], output)`; weights as `pack_dense` makes them, bias (blocks, block).
+
+    All sources have the same size, block and halo of at least `window.halo`. `tile` is one of `direct_tiles`, the first
+    if None. Returns the PrimFunc and its tile.
+    """
+    lanes, inner = output.block, sources[0].layout.block
+    source_blocks = sum(source.blocks for source in sources)
+    tile = tile or direct_tiles(sources, output, window, target)[0]
+    panel = tile.panel or source_blocks
     rows_outer = -(-output.height // tile.rows)
     kernel_h, kernel_w = window.kernel
-    # Input blocks whose weights for one tile stay in L1 while all pixels of the rows use them.
-    panel = max(1, PANEL_BYTES // (kernel_h * kernel_w * inner * tile.blocks * lanes * 4))
-    if 2 * panel >= source_blocks:  # Then the sums' way through memory costs more than it saves.
-        panel = source_blocks
     with kernel(name) as builder:
         inputs = [argument(f"source_{index}", source.layout.shape) for index, source in enumerate(sources)]
         weights = argument("weights", (output.blocks, source_blocks, kernel_h, kernel_w, inner, lanes))

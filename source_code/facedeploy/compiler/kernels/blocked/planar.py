@@ -107,6 +107,20 @@ class SplitRows:
                 store(self.rows.buffer, self.image[n, c, y, column], self.rows.tap(c, y, 0, column), 1)
 
 
+def first_layer_tile(output: Blocked, target: Target, *, along_x: bool) -> Tile:
+    """Of a `FirstLayer`; `along_x`: whether its rows are planar."""
+    if along_x:
+        vectors = 2 if target.vector_bits == 512 else 1
+        sums = vectors * output.channels
+        reason = f"{vectors} vectors along x: sums of all {output.channels} channels in {sums} registers"
+        return Tile(vectors, 1, 1, reason)
+    tile = choose_tile(target, width=output.width, blocks=output.blocks, lanes=output.block, max_blocks=2)
+    if tile.pixels <= MAX_PIXELS:
+        return tile
+    capped = f"{tile.reason}; but {MAX_PIXELS} pixels, to leave registers to the taps' weights"
+    return replace(tile, pixels=MAX_PIXELS, reason=capped)
+
+
 @dataclass
 class FirstLayer:
     """Link: the convolution of split rows. Its rows are blocked, in a ring or in `out`; or, with `reader`, planar.
@@ -127,7 +141,7 @@ class FirstLayer:
         channels = self.split.shape[1]
         self.weights = argument("weights", (blocks, *self.split.window.kernel, channels, block))
         self.bias = argument("bias", (blocks, block))
-        self.tile = self._choose_tile()
+        self.tile = first_layer_tile(self.output, self.target, along_x=self.reader is not None)
 
     @property
     def height(self) -> int:
@@ -171,20 +185,6 @@ class FirstLayer:
     @property
     def _lanes(self) -> int:
         return self.target.float32_lanes
-
-    def _choose_tile(self) -> Tile:
-        if self.reader:
-            vectors = 2 if self.target.vector_bits == 512 else 1
-            sums = vectors * self.output.channels
-            reason = f"{vectors} vectors along x: sums of all {self.output.channels} channels in {sums} registers"
-            return Tile(vectors, 1, 1, reason)
-        tile = choose_tile(
-            self.target, width=self.output.width, blocks=self.output.blocks, lanes=self.output.block, max_blocks=2
-        )
-        if tile.pixels <= MAX_PIXELS:
-            return tile
-        capped = f"{tile.reason}; but {MAX_PIXELS} pixels, to leave registers to the taps' weights"
-        return replace(tile, pixels=MAX_PIXELS, reason=capped)
 
     def _taps(self, y: Any, body: Callable[[Any, Any, Any, list[int]], None]) -> None:
         """`body(i, channel, source row, columns)` for each kernel row: a loop, since a large kernel in full would take

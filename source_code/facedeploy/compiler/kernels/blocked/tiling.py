@@ -8,6 +8,9 @@ MULTIPLY_ADDS_PER_CYCLE = 2.0  # Vector instructions; current x86 cores have two
 LOADS_PER_CYCLE = 2.0
 LATENCY = 4.0  # Cycles until a sum can be added to again.
 LOAD_COST = 0.1  # Cycles a load adds even where it is not the bound: of tiles that tie, the one with fewest loads wins.
+# Registers that may hold sums, by a vector's bits. The others hold weights and broadcast inputs; with fewer of them
+# free, LLVM spills sums to the stack.
+SUMS = {512: 20, 256: 12, 128: 12}
 MAX_PIXELS = 10  # More neighbors than that did not pay in any measurement, and take LLVM long.
 L2_BYTES = 512 * 1024  # What one kernel may hope to keep; smaller than any L2 of these targets.
 
@@ -16,6 +19,7 @@ L2_BYTES = 512 * 1024  # What one kernel may hope to keep; smaller than any L2 o
 class Tile:
     """`pixels` of a row times `blocks` of output channels are summed in registers; `rows` share one pass over weights.
 
+    `panel`: how many input blocks are done for all of these before the next; None for what the kernel does by itself.
     `reason` is a sentence.
     """
 
@@ -23,18 +27,33 @@ class Tile:
     blocks: int
     rows: int
     reason: str
+    panel: int | None = None
+
+    def __str__(self) -> str:
+        """The sizes, which tell tiles of a kernel apart."""
+        rows = f", {self.rows} row{'s' * (self.rows > 1)}"
+        panel = "" if self.panel is None else f", {self.panel} input block{'s' * (self.panel > 1)} a pass"
+        return f"{self.pixels} pixels x {self.blocks} blocks{rows}{panel}"
 
 
-def choose_tile(
+def choose_tile(target: Target, **matrix: int) -> Tile:
+    """The first of `rank_tiles`, with the same arguments: what the model chooses."""
+    return rank_tiles(target, **matrix)[0]
+
+
+def rank_tiles(
     target: Target, *, width: int, blocks: int, lanes: int, height: int = 1, row_bytes: int = 0, max_blocks: int = 4
-) -> Tile:
-    """For a matrix product of `width` pixels a row with `blocks` output blocks of `lanes`.
+) -> list[Tile]:
+    """For a matrix product of `width` pixels a row with `blocks` output blocks of `lanes`: the cheapest tile first.
 
-    `row_bytes` is what one row of the input occupies: as many of `height` rows as L2 holds are done for each block of
-    weights.
+    All that fit registers. `row_bytes` is what one row of the input occupies: as many of `height` rows as L2 holds are
+    done for each block of weights.
     """
-    registers, sums, per_block = _registers(target, lanes)
-    best: tuple[float, int, int] | None = None
+    registers, per_block = 32 if target.vector_bits == 512 else 16, max(1, lanes // target.float32_lanes)
+    sums = SUMS[target.vector_bits]
+    rows = max(1, min(height, L2_BYTES // max(1, row_bytes)))
+    ideal = width * blocks * per_block / MULTIPLY_ADDS_PER_CYCLE
+    ranked = []
     for tile_blocks in range(1, min(blocks, max_blocks) + 1):
         for pixels in range(1, min(width, MAX_PIXELS) + 1):
             # Beside the sums, each block's weights and one broadcast input are in registers.
@@ -42,28 +61,21 @@ def choose_tile(
             if (pixels * tile_blocks * per_block > sums or used > registers) and pixels > 1:
                 break
             cycles = _cycles(width, pixels, blocks, tile_blocks, per_block)
-            if best is None or cycles < best[0] - 1e-9:
-                best = cycles, pixels, tile_blocks
-    assert best is not None
-    cycles, pixels, tile_blocks = best
-    rows = max(1, min(height, L2_BYTES // max(1, row_bytes)))
-    ideal = width * blocks * per_block / MULTIPLY_ADDS_PER_CYCLE
-    reason = (
-        f"{pixels} pixels x {tile_blocks} blocks: sums in {pixels * tile_blocks * per_block} of {registers} registers, "
-        f"{100 * ideal / cycles:.0f} % of peak at best"
-    )
-    if row_bytes:
-        reason += f"; {rows} rows of {row_bytes} B share a pass over weights in L2"
-    return Tile(pixels, tile_blocks, rows, reason)
+            reason = (
+                f"{pixels} pixels x {tile_blocks} blocks: sums in {pixels * tile_blocks * per_block} of {registers} "
+                f"registers, {100 * ideal / cycles:.0f} % of peak at best"
+            )
+            if row_bytes:
+                reason += f"; {rows} rows of {row_bytes} B share a pass over weights in L2"
+            ranked.append((round(cycles, 6), Tile(pixels, tile_blocks, rows, reason)))
+    return [tile for _, tile in sorted(ranked, key=lambda entry: entry[0])]
 
 
-def _registers(target: Target, lanes: int) -> tuple[int, int, int]:
-    """Registers there are, how many may hold sums, and how many one block takes.
-
-    The others hold weights and broadcast inputs; with fewer of them free, LLVM spills sums to the stack.
-    """
-    per_block = max(1, lanes // target.float32_lanes)
-    return (32, 20, per_block) if target.vector_bits == 512 else (16, 12, per_block)
+def differing_tiles(target: Target, **matrix: int) -> list[Tile]:
+    """The first of `rank_tiles`, and two that differ from it: the next, and the best of other blocks."""
+    ranked = rank_tiles(target, **matrix)
+    others = [tile for tile in ranked if tile.blocks != ranked[0].blocks]
+    return list(dict.fromkeys([*ranked[:2], *others[:1]]))
 
 
 def _cycles(width: int, pixels: int, blocks: int, tile_blocks: int, per_block: int) -> float:

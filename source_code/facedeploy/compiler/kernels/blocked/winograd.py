@@ -26,7 +26,7 @@ from facedeploy.compiler.kernels.blocked.emit import (
     zero_halo,
 )
 from facedeploy.compiler.kernels.blocked.layout import Blocked, FloatArray
-from facedeploy.compiler.kernels.blocked.tiling import L2_BYTES, Tile, choose_tile
+from facedeploy.compiler.kernels.blocked.tiling import L2_BYTES, Tile, differing_tiles
 from facedeploy.compiler.target import Target
 
 OUT = 4  # Output pixels of a tile, a side.
@@ -67,20 +67,41 @@ def pack_winograd(weights: FloatArray, source_blocks: list[list[int]], block_in:
     return np.ascontiguousarray(shaped.transpose(0, 1, 3, 2))
 
 
-def winograd_convolution(
-    name: str, sources: Sequence[Source], output: Blocked, epilogue: Epilogue, target: Target
-) -> tuple[Any, Tile]:
-    """`name(sources..., weights, bias, [residual], output)`: padding 1, stride 1; weights by `pack_winograd`.
+def winograd_tiles(sources: Sequence[Source], output: Blocked, target: Target) -> list[Tile]:
+    """Tiles of `winograd_convolution` that are worth a measurement, the one that the model chooses first.
 
-    Requires `takes(output)` and a halo of at least 1 in every source. Returns the PrimFunc and its tile, whose rows are
-    rows of Winograd tiles.
+    Their rows are rows of Winograd tiles: a slab.
     """
     tiles_h, tiles_w = output.height // OUT, output.width // OUT
     channels = sum(source.blocks for source in sources) * sources[0].layout.block, output.blocks * output.block
-    slab = choose_slab(tiles_h, tiles_w, *channels)
-    tile = choose_tile(target, width=slab * tiles_w, blocks=output.blocks, lanes=output.block)
-    reason = f"{tile.reason}; {slab} of {tiles_h} rows of {tiles_w} Winograd tiles at a time"
-    tile = replace(tile, rows=slab, reason=reason)
+
+    def of_slab(slab: int) -> list[Tile]:
+        return [
+            replace(
+                tile, rows=slab, reason=f"{tile.reason}; {slab} of {tiles_h} rows of {tiles_w} Winograd tiles at a time"
+            )
+            for tile in differing_tiles(target, width=slab * tiles_w, blocks=output.blocks, lanes=output.block)
+        ]
+
+    first, *slabs = rank_slabs(tiles_h, tiles_w, *channels)
+    return [*of_slab(first), *(of_slab(slab)[0] for slab in slabs[:1])]
+
+
+def winograd_convolution(
+    name: str,
+    sources: Sequence[Source],
+    output: Blocked,
+    epilogue: Epilogue,
+    target: Target,
+    tile: Tile | None = None,
+) -> tuple[Any, Tile]:
+    """`name(sources..., weights, bias, [residual], output)`: padding 1, stride 1; weights by `pack_winograd`.
+
+    Requires `takes(output)` and a halo of at least 1 in every source. `tile` is one of `winograd_tiles`, the first if
+    None. Returns the PrimFunc and its tile.
+    """
+    tile = tile or winograd_tiles(sources, output, target)[0]
+    tiles_h, slab = output.height // OUT, tile.rows
     with kernel(name) as builder:
         work = _Winograd(sources, output, epilogue, tile, slab)
         zero_halo(work.out, output)
@@ -94,8 +115,8 @@ def winograd_convolution(
     return builder.get(), tile
 
 
-def choose_slab(tiles_h: int, tiles_w: int, inputs: int, outputs: int) -> int:
-    """How many rows of tiles share a pass over the weights: what costs least beyond L2.
+def rank_slabs(tiles_h: int, tiles_w: int, inputs: int, outputs: int) -> list[int]:
+    """How many rows of tiles may share a pass over the weights: what costs least beyond L2 first.
 
     Weights are read for every slab, unless they and its transforms fit L2; the transforms, if they do not fit it
     themselves, are written and read there.
@@ -108,7 +129,7 @@ def choose_slab(tiles_h: int, tiles_w: int, inputs: int, outputs: int) -> int:
         return spilled + (weights * slabs if weights + transforms > SLAB_BYTES else weights)
 
     divisors = [slab for slab in range(1, tiles_h + 1) if tiles_h % slab == 0]
-    return min((slab for slab in divisors if slab * tiles_w >= MIN_PIXELS or slab == tiles_h), key=cost)
+    return sorted((slab for slab in divisors if slab * tiles_w >= MIN_PIXELS or slab == tiles_h), key=cost)
 
 
 class _Winograd:

@@ -1,0 +1,1 @@
+"""Which of several kernels is fastest here, measured once and kept in a file."""
