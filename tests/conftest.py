@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+# Else the first parallel kernel that a test calls ties the whole run to one CPU.
+os.environ.setdefault("TVM_BIND_THREADS", "0")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -5,6 +5,7 @@ Prints a line for each seed that fails, and a summary; a graph that onnxruntime 
 """
 
 import argparse
+import os
 import sys
 import traceback
 from concurrent.futures import ProcessPoolExecutor
@@ -19,6 +20,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "compiler"))
 sys.path.insert(0, str(Path(__file__).parents[2] / "source_code"))
 from random_graph import RandomGraph
 
+os.environ.setdefault("TVM_BIND_THREADS", "0")  # Else tvm ties all that follows to one CPU.
 LEVELS = ("x86-64-v4", "x86-64-v3", "x86-64-v2")
 
 
