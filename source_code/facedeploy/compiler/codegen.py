@@ -36,6 +36,8 @@ def generate_code(kernels: tvm.IRModule, entries: tvm.IRModule, target: Target) 
         for name, function in functions.items()
         if is_built(function)
     ]
+    # Many arguments mean many layers: what takes longest comes first, so that no thread is left with it in the end.
+    parts.sort(key=lambda part: -sum(len(function.params) for function in part.functions.values()))
     with interrupts_kept(), tempfile.TemporaryDirectory() as folder:
         pool = ThreadPoolExecutor(available_cores())
         try:
