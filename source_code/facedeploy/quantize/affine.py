@@ -60,6 +60,7 @@ def quantize_weight(weight: Float64, per_channel: bool) -> tuple[npt.NDArray[np.
     """Weight (O, ...) -> the same as s8, rounded to nearest, and its scale: (O,), or () for one of all."""
     axes = tuple(range(1, weight.ndim)) if per_channel else None
     largest = np.abs(weight).max(axis=axes)
-    scale = np.where(largest > 0, largest / WEIGHT_LEVELS, 1).astype(np.float32)
+    scale = (largest / WEIGHT_LEVELS).astype(np.float32)
+    scale = np.where(scale >= np.finfo(np.float32).tiny, scale, np.float32(1))  # Of weights that are 0, or as good as.
     steps = scale.reshape(-1, *[1] * (weight.ndim - 1)) if per_channel else scale
     return np.clip(np.rint(weight / steps), -WEIGHT_LEVELS, WEIGHT_LEVELS).astype(np.int8), scale

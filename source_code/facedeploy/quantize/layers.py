@@ -25,6 +25,8 @@ def selected_layers(names: Sequence[str], wanted: Sequence[int | str], key: str)
     An entry is an index, a name, or a pattern of names as in a shell (`/ssh1/*`). Raises ConfigError, which names
     `key`, when one means none.
     """
+    if wanted and not names:
+        raise ConfigError(f"{key}: the model has no convolutions, expected an empty list")
     return frozenset(index for entry in wanted for index in _meant(names, entry, key))
 
 
