@@ -50,9 +50,7 @@ def run() -> Callable[..., Outputs]:
         options = onnxruntime.SessionOptions()
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         options.log_severity_level = 3
-        session = onnxruntime.InferenceSession(
-            watched.SerializeToString(), options, providers=["CPUExecutionProvider"]
-        )
+        session = onnxruntime.InferenceSession(watched.SerializeToString(), options, providers=["CPUExecutionProvider"])
         names = [output.name for output in session.get_outputs()]
         return dict(zip(names, session.run(names, {"input": image}), strict=True))
 
@@ -64,16 +62,20 @@ def constants() -> Callable[[onnx.ModelProto], dict[str, np.ndarray]]:
     return lambda model: {entry.name: numpy_helper.to_array(entry) for entry in model.graph.initializer}
 
 
-def random_convolution(name: str, source: str, weights: dict, out: int, inside: int, rng: np.random.Generator, **options):
+def random_convolution(
+    name: str, source: str, weights: dict, out: int, inside: int, rng: np.random.Generator, **options
+):
     """A node of random weights, whose output channels differ widely in size; adds the weights to `weights`."""
     kernel = options.pop("kernel", 3)
     groups = options.get("group", 1)
-    size = rng.uniform(-2, 2, (out, 1, 1, 1))
+    size = rng.uniform(-1, 1, (out, 1, 1, 1))
     weight = rng.normal(0, 1, (out, inside // groups, kernel, kernel)) * 10**size / (kernel * (inside / groups) ** 0.5)
     weights[f"{name}.w"] = weight.astype(np.float32)
     weights[f"{name}.b"] = (rng.normal(0, 0.2, out) * 10 ** size.ravel()).astype(np.float32)
     pads = options.pop("pads", [kernel // 2] * 4)
-    return helper.make_node("Conv", [source, f"{name}.w", f"{name}.b"], [name], name=f"/{name}/Conv", pads=pads, **options)
+    return helper.make_node(
+        "Conv", [source, f"{name}.w", f"{name}.b"], [name], name=f"/{name}/Conv", pads=pads, **options
+    )
 
 
 @pytest.fixture(scope="session")
@@ -103,7 +105,11 @@ def pyramid(make_graph) -> onnx.ModelProto:
     lateral = block("lateral", fine, 8, 16, kernel=1)
     nodes.append(
         helper.make_node(
-            "Resize", [top, "", "scales"], ["up"], mode="nearest", coordinate_transformation_mode="asymmetric",
+            "Resize",
+            [top, "", "scales"],
+            ["up"],
+            mode="nearest",
+            coordinate_transformation_mode="asymmetric",
             nearest_mode="floor",
         )
     )

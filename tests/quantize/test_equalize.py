@@ -33,7 +33,9 @@ class Grown:
             case 0 | 1 | 2:
                 groups = int(self.rng.choice([1, channels, 2])) if channels % 2 == 0 else channels
                 out = groups * int(self.rng.integers(1, max(2, 12 // groups)))
-                node = self.convolution(f"t{len(self.nodes)}", name, self.weights, out, channels, self.rng, group=groups)
+                node = self.convolution(
+                    f"t{len(self.nodes)}", name, self.weights, out, channels, self.rng, group=groups
+                )
                 self.nodes.append(node)
                 self.tensors[node.output[0]] = out, side
             case 3:

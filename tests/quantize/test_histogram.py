@@ -8,8 +8,10 @@ from facedeploy.quantize.histogram import Extent, Histogram
 
 BATCHES = st.integers(0, 2**32 - 1).map(
     lambda seed: [
-        (np.random.default_rng([seed, part]).normal(size=(3, 50)) * 10.0 ** np.array([[-3], [0], [2]]) + [[0], [3], [0]])
-        .astype(np.float32)
+        (
+            np.random.default_rng([seed, part]).normal(size=(3, 50)) * 10.0 ** np.array([[-3], [0], [2]])
+            + [[0], [3], [0]]
+        ).astype(np.float32)
         for part in range(4)
     ]
 )

@@ -25,4 +25,5 @@ def cheapest_range(histogram: Histogram, cost: Cost) -> tuple[Float64, Float64]:
 
 
 def _cheapest(costs: list[Float64]) -> Float64:
-    return SHRUNK_TO[np.stack(costs).argmin(axis=0)]
+    part: Float64 = SHRUNK_TO[np.stack(costs).argmin(axis=0)]
+    return part

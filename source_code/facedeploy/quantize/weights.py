@@ -66,5 +66,5 @@ def add_constant(model: Any, name: str, array: Array) -> str:
         free += "_"
     for entry in [entry for entry in graph.initializer if entry.name == free]:
         graph.initializer.remove(entry)
-    graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(array), free))
+    graph.initializer.append(numpy_helper.from_array(np.asarray(array, order="C"), free))
     return free
