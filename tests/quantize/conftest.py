@@ -1,6 +1,6 @@
-"""Small ONNX graphs, and onnxruntime to run them: without graph optimizations, so that QDQ is computed as it is written.
+"""Small ONNX graphs, and onnxruntime to run them: without graph optimizations, so that QDQ is computed as written.
 
-With them, integer kernels of CPUs without VNNI may saturate.
+With them it takes integer kernels, and those of CPUs without VNNI may saturate.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -85,7 +85,7 @@ def convolution() -> Callable[..., onnx.NodeProto]:
 
 @pytest.fixture(scope="session")
 def pyramid(make_graph) -> onnx.ModelProto:
-    """What RetinaFace has, small: separable blocks, a top-down addition, a concatenation, heads. Input (1, 3, 16, 16)."""
+    """What RetinaFace has, small: separable blocks, a top-down addition, a concatenation, heads; for 16x16 px."""
     rng, weights = np.random.default_rng(0), {"scales": np.float32([1, 1, 2, 2])}
 
     def leaky(source):

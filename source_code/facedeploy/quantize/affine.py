@@ -33,11 +33,13 @@ class Affine:
 def affine_of(low: Float64, high: Float64) -> Affine:
     """One scale for all channels, the least that spans the range low <= 0 <= high (C,) of each; a zero point for each.
 
-    Rounding the zero point may cut half a step off one end.
+    A channel that needs fewer integers has the rest at both ends, in the ratio of its own. Rounding the zero point may
+    cut half a step off one end.
     """
-    span = float((high - low).max())
-    scale = np.full(len(low), span / LEVELS if span else 1, np.float32)
-    return Affine(scale, _zero_point(low, scale))
+    span = high - low
+    widest = float(span.max())
+    scale = np.full(len(low), widest / LEVELS if widest else 1, np.float32)
+    return Affine(scale, _zero_point(low, span))
 
 
 def affine_of_pixels(normalization: Normalization) -> Affine:
@@ -48,12 +50,12 @@ def affine_of_pixels(normalization: Normalization) -> Affine:
     mean, std = np.array(normalization.mean), np.array(normalization.std)
     low = np.minimum(-mean / std, 0)
     high = np.maximum((LEVELS / normalization.scale - mean) / std, 0)
-    scale = ((high - low) / LEVELS).astype(np.float32)
-    return Affine(scale, _zero_point(low, scale))
+    return Affine(((high - low) / LEVELS).astype(np.float32), _zero_point(low, high - low))
 
 
-def _zero_point(low: Float64, scale: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
-    return np.clip(np.rint(-low / scale), 0, LEVELS).astype(np.uint8)
+def _zero_point(low: Float64, span: Float64) -> npt.NDArray[np.uint8]:
+    below = np.divide(-low, span, out=np.zeros_like(low), where=span > 0)
+    return np.rint(below * LEVELS).astype(np.uint8)
 
 
 def quantize_weight(weight: Float64, per_channel: bool) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]:
