@@ -55,7 +55,8 @@ def affine_of_pixels(normalization: Normalization) -> Affine:
 
 def _zero_point(low: Float64, span: Float64) -> npt.NDArray[np.uint8]:
     below = np.divide(-low, span, out=np.zeros_like(low), where=span > 0)
-    return np.rint(below * LEVELS).astype(np.uint8)
+    zero_point: npt.NDArray[np.uint8] = np.rint(below * LEVELS).astype(np.uint8)
+    return zero_point
 
 
 def quantize_weight(weight: Float64, per_channel: bool) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]:
