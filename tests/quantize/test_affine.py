@@ -25,6 +25,11 @@ def test_values_of_the_range_come_back_within_a_step_and_zero_exactly(below, abo
     assert (np.clip(np.rint(0 / step) + zero, 0, 255) == zero).all()
 
 
+def test_narrow_channel_has_its_spare_integers_at_both_ends():
+    affine = affine_of(np.array([-10.0, -1.0, -0.5, 0.0]), np.array([30.0, 3.0, 0.0, 2.0]))
+    assert affine.zero_point.tolist() == [64, 64, 255, 0]
+
+
 @pytest.mark.parametrize(
     ("normalization", "zero_point"),
     [

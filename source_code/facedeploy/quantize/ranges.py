@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,8 @@ class RangeTable:
 
     def to_json(self) -> str:
         """JSON; numbers return exactly."""
-        return json.dumps(asdict(self))
+        # As `asdict` has it, which copies every number on its own.
+        return json.dumps(vars(self) | {"ranges": {name: vars(found) for name, found in self.ranges.items()}})
 
     @classmethod
     def from_json(cls, text: str) -> "RangeTable":

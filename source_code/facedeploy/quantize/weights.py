@@ -59,12 +59,15 @@ def add_constant(model: Any, name: str, array: Array) -> str:
     from onnx import numpy_helper
 
     graph = model.graph
-    taken = {entry.name for entry in graph.input}
-    taken |= {tensor for node in graph.node for tensor in (*node.input, *node.output)}
     free = name
-    while free in taken:
+    while _is_taken(graph, free):
         free += "_"
     for entry in [entry for entry in graph.initializer if entry.name == free]:
         graph.initializer.remove(entry)
     graph.initializer.append(numpy_helper.from_array(np.asarray(array, order="C"), free))
     return free
+
+
+def _is_taken(graph: Any, name: str) -> bool:
+    made = any(name in node.output or name in node.input for node in graph.node)
+    return made or any(entry.name == name for entry in graph.input)
