@@ -6,7 +6,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from facedeploy.analysis.peers import PEERS
-from facedeploy.compiler.frontend.onnx_file import convolution_names
+from facedeploy.quantize.layers import convolution_names
 
 SHAPE = (1, 3, 24, 32)
 

@@ -13,12 +13,13 @@ from onnx import helper
 
 from facedeploy.artifact.manifest import Kernel
 from facedeploy.artifact.store import Artifact
-from facedeploy.compiler.frontend.onnx_file import convolution_names, import_onnx
+from facedeploy.compiler.frontend.onnx_file import import_onnx
 from facedeploy.compiler.graph.attributes import kernels_of
 from facedeploy.compiler.pipeline import phases, run_phases
 from facedeploy.compiler.target import Target
 from facedeploy.core.tensor_spec import TensorSpec
 from facedeploy.export.export_model import ExportReport
+from facedeploy.quantize.layers import convolution_names
 
 MakeGraph = Callable[..., onnx.ModelProto]
 Compile = Callable[[onnx.ModelProto], tuple[Kernel, ...]]

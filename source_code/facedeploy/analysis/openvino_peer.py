@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from facedeploy.analysis.peer import WARMUP, PeerNode, microseconds
-from facedeploy.compiler.frontend.onnx_file import convolution_names
 from facedeploy.core.requirement import require
+from facedeploy.quantize.layers import convolution_names
 
 
 class OpenvinoPeer:

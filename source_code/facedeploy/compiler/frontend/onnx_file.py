@@ -8,7 +8,6 @@ import os
 import re
 import sys
 import traceback
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from facedeploy.compiler.reason import reason_of
 from facedeploy.core.errors import CompileError
 from facedeploy.core.requirement import require
 from facedeploy.core.tensor_spec import TensorSpec
+from facedeploy.quantize.layers import convolution_names
 
 OPERATOR = re.compile(r"Error converting operator (\w+)")
 
@@ -81,16 +81,6 @@ def _forget_frames(error: BaseException) -> None:
     finally:
         os.dup2(kept, 2)
         os.close(kept)
-
-
-def convolution_names(model: Any) -> list[str]:
-    """A name for each convolution of an onnx.ModelProto, in order: the node's, or its output's if it has none alone."""
-    names = Counter(node.name for node in model.graph.node)
-    return [
-        node.name if node.name and names[node.name] == 1 else node.output[0]
-        for node in model.graph.node
-        if node.op_type == "Conv"
-    ]
 
 
 def metadata_of(model: Any) -> dict[str, str]:

@@ -1,0 +1,149 @@
+"""Ranges become QuantizeLinear and DequantizeLinear nodes."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from facedeploy.config.build_config import QuantizeOptions
+from facedeploy.core.errors import CompileError
+from facedeploy.core.normalization import Normalization
+from facedeploy.quantize.affine import Affine, Float64, affine_of, affine_of_pixels, quantize_weight
+from facedeploy.quantize.equalize import channel_factors, equalize
+from facedeploy.quantize.fold_batch_norm import fold_batch_norm
+from facedeploy.quantize.graph import Array, Graph
+from facedeploy.quantize.layers import convolution_names, selected_layers
+from facedeploy.quantize.placement import carried_from, quantized_tensors
+from facedeploy.quantize.ranges import RangeTable
+from facedeploy.quantize.weights import add_constant, weights_of
+
+OPSET = 13  # The first whose QuantizeLinear takes an axis.
+SKIP_KEY = "backend.quantize.skip_conv_layers"
+
+
+def insert_qdq(
+    model: Any, table: RangeTable, options: QuantizeOptions, normalization: Normalization | None = None
+) -> Any:
+    """A float onnx.ModelProto -> one that computes almost the same through integers, written as QDQ.
+
+    Weights are s8 with a scale for each output channel; biases stay float32. Activations are u8 with one scale a tensor
+    and, where they differ, a zero point for each channel (axis 1), behind an exact equalization of the channels.
+    Without `quantize_per_channel`, weights and activations have one scale and zero point a tensor, and nothing is
+    equalized. Which tensors become integers: `quantized_tensors`; all that read one read its integers. `normalization`
+    says what u8 pixels become the model's input by: the integers of the input are these pixels then, where the mean is
+    a whole number of steps. Raises ConfigError for a skipped layer that the model lacks, CompileError for a model that
+    cannot hold QDQ, ValueError when `table` is of another model or other options.
+    """
+    check_float(model)
+    skipped = selected_layers(convolution_names(model), options.skip_conv_layers, SKIP_KEY)
+    model = fold_batch_norm(model)
+    graph = Graph.of(model)
+    tensors = quantized_tensors(graph, skipped)
+    bounds = {name: _bounds(graph, name, table) for name in tensors}
+    if options.quantize_per_channel:
+        spans = {name: high - low for name, (low, high) in bounds.items() if carried_from(graph, name) not in tensors}
+        factors = channel_factors(graph, spans)
+        model = equalize(model, factors)
+        bounds = {name: (low / factors[name], high / factors[name]) for name, (low, high) in bounds.items()}
+    affines = {name: affine_of(*bounds[name]) for name in tensors}
+    for entry in graph.inputs:
+        if normalization and entry.name in affines:
+            affines[entry.name] = affine_of_pixels(normalization)
+    for name in tensors:  # In the order they are made, so that a source is there before what is picked from it.
+        affines[name] = affines.get(carried_from(graph, name) or name, affines[name])
+    _quantize_weights(model, skipped, options.quantize_per_channel)
+    _quantize_activations(model, affines)
+    return model
+
+
+def check_float(model: Any) -> None:
+    """Raise CompileError unless a model is one to be quantized: float, and of an opset that has QDQ for channels."""
+    opset = max(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
+    if opset < OPSET:
+        raise CompileError(
+            f"backend.dtype: int8 needs a model of opset {OPSET} or newer, got {opset}: export it with a newer one"
+        )
+    if any(node.op_type == "QuantizeLinear" for node in model.graph.node):
+        raise CompileError("frontend.checkpoint: the model is quantized already, expected a float one to calibrate")
+
+
+def _bounds(graph: Graph, tensor: str, table: RangeTable) -> tuple[Float64, Float64]:
+    """Low and high (C,) of a tensor, or of what its values are picked from."""
+    source = carried_from(graph, tensor)
+    if source is not None:
+        return _bounds(graph, source, table)
+    if tensor not in table.ranges:
+        raise ValueError(f"the ranges are of another model: they have none of {tensor}")
+    found = table.ranges[tensor]
+    return np.array(found.low), np.array(found.high)
+
+
+def _quantize_weights(model: Any, skipped: frozenset[int], per_channel: bool) -> None:
+    """Put the weights of every convolution that is not skipped behind a DequantizeLinear."""
+    from onnx import helper
+
+    graph = Graph.of(model)
+    nodes = list[Any]()
+    convolution = -1
+    for node in graph.nodes:
+        convolution += node.op_type == "Conv"
+        if graph.is_convolution(node) and convolution not in skipped:
+            name = node.input[1]
+            quantized, scale = quantize_weight(weights_of(graph, node).weight, per_channel)
+            inputs = _constants(model, name, quantized=quantized, scale=scale, zero_point=np.zeros_like(scale, np.int8))
+            axis = {"axis": 0} if scale.ndim else {}
+            node.input[1] = f"{name}.dequantized"
+            nodes.append(helper.make_node("DequantizeLinear", inputs, [node.input[1]], f"{name}.dequantize", **axis))
+        nodes.append(node)
+    _replace_nodes(model, nodes)
+
+
+def _quantize_activations(model: Any, affines: Mapping[str, Affine]) -> None:
+    """Put QuantizeLinear and DequantizeLinear between each tensor and all that read it."""
+    nodes = [pair for entry in model.graph.input for pair in _pair(model, entry.name, affines)]
+    for node in list(model.graph.node):
+        for position, name in enumerate(node.input):
+            if name in affines:
+                node.input[position] = _dequantized(name)
+        nodes.append(node)
+        nodes += [pair for name in node.output for pair in _pair(model, name, affines)]
+    _replace_nodes(model, nodes)
+
+
+def _pair(model: Any, tensor: str, affines: Mapping[str, Affine]) -> list[Any]:
+    """The two nodes behind a tensor that becomes integers, none behind another."""
+    from onnx import helper
+
+    if tensor not in affines:
+        return []
+    affine = affines[tensor].simplified()
+    axis = {"axis": 1} if affine.scale.ndim else {}
+    parameters = _constants(model, tensor, scale=affine.scale, zero_point=affine.zero_point)
+    quantized = f"{tensor}.quantized"
+    return [
+        helper.make_node("QuantizeLinear", [tensor, *parameters], [quantized], f"{tensor}.quantize", **axis),
+        helper.make_node(
+            "DequantizeLinear", [quantized, *parameters], [_dequantized(tensor)], f"{tensor}.dequantize", **axis
+        ),
+    ]
+
+
+def _dequantized(tensor: str) -> str:
+    return f"{tensor}.dequantized"
+
+
+def _constants(model: Any, name: str, **parts: Array) -> list[str]:
+    return [add_constant(model, f"{name}.{part}", array) for part, array in parts.items()]
+
+
+def _replace_nodes(model: Any, nodes: list[Any]) -> None:
+    """Give the graph these nodes; constants that none of them reads are dropped."""
+    graph = model.graph
+    copies = [type(node).FromString(node.SerializeToString()) for node in nodes]
+    del graph.node[:]
+    graph.node.extend(copies)
+    read = {name for node in copies for name in node.input} | {entry.name for entry in graph.output}
+    kept = [entry for entry in graph.initializer if entry.name in read]
+    copied = [type(entry).FromString(entry.SerializeToString()) for entry in kept]
+    del graph.initializer[:]
+    graph.initializer.extend(copied)

@@ -1,0 +1,81 @@
+"""Which tensors of a model become integers."""
+
+from collections.abc import Collection
+from typing import Any
+
+from facedeploy.quantize.graph import ACTIVATIONS, Graph, resize_mode
+
+
+def observed_tensors(graph: Graph) -> tuple[str, ...]:
+    """Every tensor that may become integers, whichever layers are skipped, in the order they are made."""
+    return _placed(graph, set(), with_fused=True)
+
+
+def quantized_tensors(graph: Graph, skipped: Collection[int] = ()) -> tuple[str, ...]:
+    """The tensors that become integers, in the order they are made; `skipped` are indices of convolutions.
+
+    They are what is stored between integer kernels: the input of each convolution that is not skipped, which is an
+    activation's output and not the convolution's in front of it; and of an addition that leads to such an input, the
+    operands that are not computed in the same kernel. That kernel is the last convolution among the operands, and what
+    the others hold is read where it is stored: before it is resized, say. The outputs of the last convolutions stay
+    float. Each is among the `observed_tensors`.
+    """
+    return _placed(graph, skipped, with_fused=False)
+
+
+def _placed(graph: Graph, skipped: Collection[int], with_fused: bool) -> tuple[str, ...]:
+    convolutions = enumerate(node for node in graph.nodes if node.op_type == "Conv")
+    found = {node.input[0] for index, node in convolutions if index not in skipped and graph.is_convolution(node)}
+    for node in reversed(graph.nodes):  # What is found for a node says what its operands are for.
+        operands = graph.activations(node)
+        if node.op_type == "Add" and len(operands) > 1 and _leads_to(graph, node, found):
+            stored = [_stored_behind(graph, name) for name in operands]
+            fused = _in_order(graph, {name for name in operands if _is_fused(graph, name, found)})
+            found.update(name for name in stored if with_fused or name not in fused[-1:])
+        elif carries(node) and node.output[0] in found:
+            found.add(node.input[0])
+    return _in_order(graph, found)
+
+
+def carries(node: Any) -> bool:
+    """Whether a node only picks among the values it reads: integers then keep their scale and zero point."""
+    return bool(node.op_type == "MaxPool") or resize_mode(node) == b"nearest"
+
+
+def carried_from(graph: Graph, tensor: str) -> str | None:
+    """The tensor that a node picks this one's values from, if one does."""
+    producer = graph.producers.get(tensor)
+    return producer.input[0] if producer is not None and carries(producer) else None
+
+
+def _stored_behind(graph: Graph, tensor: str) -> str:
+    source = carried_from(graph, tensor)
+    return tensor if source is None else _stored_behind(graph, source)
+
+
+def _leads_to(graph: Graph, node: Any, found: Collection[str]) -> bool:
+    """Whether an output, or what activations alone make of it, is found."""
+    tensor = node.output[0]
+    while tensor not in found:
+        reader = graph.only_reader(tensor)
+        if reader is None or reader.op_type not in ACTIVATIONS:
+            return False
+        tensor = reader.output[0]
+    return True
+
+
+def _is_fused(graph: Graph, tensor: str, found: Collection[str]) -> bool:
+    """Whether one reader takes what a convolution computes, perhaps through an activation."""
+    while tensor not in found and graph.only_reader(tensor) is not None and tensor in graph.producers:
+        node = graph.producers[tensor]
+        if node.op_type == "Conv":
+            return True
+        if node.op_type not in ACTIVATIONS:
+            return False
+        tensor = node.input[0]
+    return False
+
+
+def _in_order(graph: Graph, names: Collection[str]) -> tuple[str, ...]:
+    made = [entry.name for entry in graph.inputs] + [name for node in graph.nodes for name in node.output]
+    return tuple(name for name in made if name in names)
