@@ -23,7 +23,9 @@ from facedeploy.compiler.kernels.blocked.layout import Blocked
 from facedeploy.compiler.kernels.blocked.tiling import Tile, differing_tiles
 from facedeploy.compiler.target import Target
 
-PANEL_BYTES = 16 * 1024  # Of weights: half of the smallest L1 of these targets.
+L1_BYTES = 32 * 1024  # The smallest of these targets.
+PANEL_BYTES = L1_BYTES // 2  # Of weights.
+PANEL_PIXELS = 400  # That share a panel at least.
 
 
 @dataclass(frozen=True)
@@ -84,21 +86,37 @@ def direct_tiles(sources: Sequence[Source], output: Blocked, window: Window, tar
     row_pixels = sources[0].layout.shape[3] * window.stride[0]
     row_bytes = int(row_pixels * rows_read * columns_read) * source_blocks * inner * 4
 
+    def weights_of(blocks: int, input_blocks: int) -> int:
+        return window.kernel[0] * window.kernel[1] * inner * lanes * 4 * blocks * input_blocks
+
     def fitting(blocks: int) -> int:
         """Input blocks whose weights for one tile stay in L1 while all pixels of the rows use them."""
-        return max(1, PANEL_BYTES // (window.kernel[0] * window.kernel[1] * inner * blocks * lanes * 4))
+        return max(1, PANEL_BYTES // weights_of(blocks, 1))
 
     def with_panel(tile: Tile) -> Tile:
         panel = fitting(tile.blocks)
         # With only two the sums' way through memory costs more than it saves.
-        return replace(tile, panel=source_blocks if 2 * panel >= source_blocks else panel)
+        if 2 * panel >= source_blocks or weights_of(tile.blocks, source_blocks) <= whole_bytes:
+            return replace(tile, panel=source_blocks)
+        # A panel that comes from beyond L2 takes as long as a few tiles.
+        rows = min(output.height, -(-PANEL_PIXELS // output.width))
+        return replace(tile, panel=panel, rows=rows, reason=f"{tile.reason}; {rows} rows share {panel} input blocks")
 
-    tiles = [
-        with_panel(tile)
-        for tile in differing_tiles(
-            target, width=output.width, blocks=output.blocks, lanes=lanes, height=output.height, row_bytes=row_bytes
-        )
-    ]
+    # Weights of two blocks that fit L1 as they are need no panels. But the source is read for every two blocks then:
+    # not where four are all there is, or where strides make it pass through L1 with what lies between.
+    whole_bytes = L1_BYTES if window.stride == (1, 1) and output.blocks > 4 else 0
+    matrix = {
+        "width": output.width,
+        "blocks": output.blocks,
+        "lanes": lanes,
+        "height": output.height,
+        "row_bytes": row_bytes,
+    }
+    if 2 * fitting(4) < source_blocks and weights_of(2, source_blocks) <= whole_bytes:
+        matrix |= {"max_blocks": 2, "max_pixels": 8}
+    elif weights_of(4, 1) > L1_BYTES:
+        matrix |= {"max_blocks": 2}
+    tiles = list(map(with_panel, differing_tiles(target, **matrix)))
     best = tiles[0]
     other_panel = source_blocks if best.panel != source_blocks else min(source_blocks, fitting(best.blocks))
     others = [replace(best, panel=other_panel), replace(best, rows=max(1, best.rows // 4))]

@@ -42,7 +42,15 @@ def choose_tile(target: Target, **matrix: int) -> Tile:
 
 
 def rank_tiles(
-    target: Target, *, width: int, blocks: int, lanes: int, height: int = 1, row_bytes: int = 0, max_blocks: int = 4
+    target: Target,
+    *,
+    width: int,
+    blocks: int,
+    lanes: int,
+    height: int = 1,
+    row_bytes: int = 0,
+    max_blocks: int = 4,
+    max_pixels: int = MAX_PIXELS,
 ) -> list[Tile]:
     """For a matrix product of `width` pixels a row with `blocks` output blocks of `lanes`: the cheapest tile first.
 
@@ -55,7 +63,7 @@ def rank_tiles(
     ideal = width * blocks * per_block / MULTIPLY_ADDS_PER_CYCLE
     ranked = []
     for tile_blocks in range(1, min(blocks, max_blocks) + 1):
-        for pixels in range(1, min(width, MAX_PIXELS) + 1):
+        for pixels in range(1, min(width, max_pixels) + 1):
             # Beside the sums, each block's weights and one broadcast input are in registers.
             used = (pixels + 1) * tile_blocks * per_block + 1
             if (pixels * tile_blocks * per_block > sums or used > registers) and pixels > 1:
