@@ -85,7 +85,7 @@ dataset:
   process_ops:
     - {{type: DecodeImage}}
     - {{type: CvtColor, code: COLOR_RGB2BGR}}
-    - {{type: Resize, size: [96, 128], adaptive_side: long}}
+    - {{type: Resize, size: [128, 96], adaptive_side: long}}
     - {{type: Pad, size: [128, 96]}}
     - {{type: Normalize, div255: false, mean: [104, 117, 123], std: [1, 1, 1]}}
     - {{type: ToTensor}}

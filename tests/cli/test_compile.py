@@ -171,7 +171,8 @@ def test_reference_s_own_config_meets_helpful_sentences(
         "backend.compile.cluster_mode: the vendor's hardware reads it; it does nothing here",
     ]
     assert said.err == (
-        "vamc compile: error: backend.dtype: got int8, this version compiles fp32 only (--set backend.dtype=fp32)\n"
+        "vamc compile: error: backend.dtype: got int8, this version compiles fp32 only (--set backend.dtype=fp32); "
+        "`facedeploy quantize` writes an int8 ONNX of this config\n"
     )
     message = error_of(capsys, config, "--set", "backend.dtype=fp32")
     assert message.startswith("frontend.checkpoint: /path/to/retinaface_resnet50-640.onnx does not exist (current ")

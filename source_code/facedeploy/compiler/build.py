@@ -18,8 +18,8 @@ from facedeploy.compiler.call_list import Value, input_alignment, read_calls
 from facedeploy.compiler.codegen import generate_code
 from facedeploy.compiler.entry_point import MAIN, PIXELS, add_entry_point
 from facedeploy.compiler.extra_ops import add_extra_op, post_process_of
-from facedeploy.compiler.frontend.onnx_file import import_onnx, metadata_of, read_onnx
-from facedeploy.compiler.frontend.torchscript import torchscript_to_onnx
+from facedeploy.compiler.frontend.checkpoint import find_checkpoint, image_spec, read_checkpoint
+from facedeploy.compiler.frontend.onnx_file import import_onnx, metadata_of
 from facedeploy.compiler.kernels.blocked.candidates import Chooser, by_model
 from facedeploy.compiler.kernels.normalize import normalize
 from facedeploy.compiler.pipeline import phases, run_phases
@@ -33,9 +33,6 @@ from facedeploy.core.normalization import Normalization
 from facedeploy.core.tensor_spec import TensorSpec
 from facedeploy.core.version import __version__
 from facedeploy.image.process_ops import normalization_of
-
-# Where `cd source_code && python export.py` leaves what the shipped configs name.
-EXPORT_FOLDER = Path("source_code")
 
 
 @dataclass(frozen=True)
@@ -57,15 +54,17 @@ def compile_model(config: BuildConfig, note: Callable[[str], None] = lambda _: N
     files cannot be written; nothing is written then.
     """
     if config.backend.dtype != "fp32":
+        so_far = "; `facedeploy quantize` writes an int8 ONNX of this config" if config.backend.dtype == "int8" else ""
         raise CompileError(
             f"backend.dtype: got {config.backend.dtype}, this version compiles fp32 only (--set backend.dtype=fp32)"
+            f"{so_far}"
         )
     if cc.get_cc() is None:
         raise DependencyError("compiling needs a C compiler (cc, gcc or clang) to link mod.so: apt-get install gcc")
     target = resolve_target(config.backend.target)
-    checkpoint = find_checkpoint(config, note)
-    image = TensorSpec(config.frontend.input_name, config.frontend.shape_nchw, "float32")
-    model = read_onnx(checkpoint) if config.frontend.type == "onnx" else torchscript_to_onnx(checkpoint, image)
+    checkpoint = find_checkpoint(config.frontend, note)
+    image = image_spec(config.frontend)
+    model = read_checkpoint(checkpoint, config.frontend)
     module, outputs = import_onnx(model, image, checkpoint)
     normalization = normalization_of(config.dataset.process_ops) if config.dataset else None
     post = post_process_of(config, outputs)
@@ -105,22 +104,6 @@ def compile_model(config: BuildConfig, note: Callable[[str], None] = lambda _: N
         Path(config.workspace.path) / config.name,
         manifest,
         {CODE: lambda path: _link(library, path), PARAMS: executable.parameters.tofile},
-    )
-
-
-def find_checkpoint(config: BuildConfig, note: Callable[[str], None]) -> Path:
-    """The file of `frontend.checkpoint`: under the current directory, else where a checkout's export leaves it."""
-    path = Path(config.frontend.checkpoint)
-    if path.is_file():
-        return path
-    exported = EXPORT_FOLDER / path
-    if not path.is_absolute() and exported.is_file():
-        note(f"frontend.checkpoint: {path} is not in the current directory; using {exported}")
-        return exported
-    kind = "is a folder" if path.is_dir() else "does not exist"
-    raise CompileError(
-        f"frontend.checkpoint: {path} {kind} (current directory: {Path.cwd()}); "
-        "`python export.py` writes export_model/ under its current directory, --set frontend.checkpoint=X names another"
     )
 
 

@@ -33,10 +33,11 @@ def calibrated(
     path = workspace / FOLDER / f"{key}.json"
     cached = _read(path, key, note)
     if cached:
-        note(f"ranges of {cached.samples} calibration images: from {path}")
+        note(f"ranges of {cached.samples} calibration images ({cached.method}): from {path}, nothing was run")
         return cached
     table = calibrate(model, samples, options, content_hash=key, on_image=on_image)
     write_text(path, table.to_json())
+    note(f"ranges of {table.samples} calibration images ({table.method}): kept in {path} for the next time")
     return table
 
 

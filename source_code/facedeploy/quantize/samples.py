@@ -8,8 +8,9 @@ from pathlib import Path
 
 from facedeploy.config.build_config import Dataset
 from facedeploy.config.process_ops import ProcessOp
-from facedeploy.core.errors import DataError
+from facedeploy.core.errors import DataError, ImageError
 from facedeploy.image.dataset import ImageFile, list_images
+from facedeploy.image.decode import read_image
 from facedeploy.image.operations import Tensor
 from facedeploy.image.process_ops import run_process_ops
 
@@ -28,7 +29,12 @@ class CalibrationSet:
 
     def __getitem__(self, index: int) -> Tensor:
         """Raises ImageError when the file is no image, or does not suit the process_ops."""
-        return run_process_ops(self.files[index].path, self.process_ops)
+        path = self.files[index].path
+        image = read_image(path)
+        try:
+            return run_process_ops(image, self.process_ops)
+        except ImageError as error:
+            raise ImageError(f"{path}: {error}") from error
 
     def content_hash(self) -> str:
         """SHA-256 of the bytes of the files, in order, and of the process_ops: the same wherever the files lie."""
@@ -47,7 +53,10 @@ def calibration_set(dataset: Dataset, note: Callable[[str], None] = lambda _: No
     if dataset.path is None or dataset.sampler is None:
         raise ValueError("a build config for int8 has dataset.path and dataset.sampler")
     suffix, wanted = dataset.sampler.suffix, dataset.sampler.get_data_num
-    images = list_images(dataset.path)
+    try:
+        images = list_images(dataset.path)
+    except DataError as error:
+        raise DataError(f"dataset.path: {error}") from error
     matching = [image for image in images if image.path.suffix.lower() == f".{suffix.lower().removeprefix('.')}"]
     if not matching:
         others = ", ".join(sorted({image.path.suffix.lstrip(".") for image in images}))

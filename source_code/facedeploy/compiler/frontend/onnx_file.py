@@ -37,6 +37,20 @@ def read_onnx(path: Path) -> Any:
     return model
 
 
+def with_static_input(model: Any, image: TensorSpec, file: Path) -> Any:
+    """What `prepare_onnx` makes of an onnx.ModelProto, once its input is known to be one that `image` suits.
+
+    `file` is for the errors. Raises CompileError: the model's input is another, or cannot have that shape; a node that
+    cannot be rewritten.
+    """
+    _check_input(model, image, file)
+    try:
+        return prepare_onnx(model, image)
+    except Exception as error:
+        # onnx's checks of a graph raise types of their own.
+        raise CompileError(f"frontend.checkpoint: {file} cannot be imported: {reason_of(error)}") from error
+
+
 def import_onnx(model: Any, image: TensorSpec, file: Path) -> tuple[tvm.IRModule, list[TensorSpec]]:
     """An onnx.ModelProto with its input fixed to `image` -> (Relax module with `main`, specs of its outputs).
 
@@ -45,10 +59,9 @@ def import_onnx(model: Any, image: TensorSpec, file: Path) -> tuple[tvm.IRModule
     """
     from tvm.relax.frontend.onnx import from_onnx
 
-    _check_input(model, image, file)
+    prepared = with_static_input(model, image, file)
     said = io.StringIO()
     try:
-        prepared = prepare_onnx(model, image)
         with contextlib.redirect_stdout(said):  # The importer prints which operator it was at.
             module = from_onnx(prepared, shape_dict={image.name: list(image.shape)}, keep_params_in_input=False)
     except Exception as error:

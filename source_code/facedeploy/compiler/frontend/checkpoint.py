@@ -1,0 +1,40 @@
+"""The file that a build config's `frontend` names, as an ONNX model."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from facedeploy.compiler.frontend.onnx_file import read_onnx
+from facedeploy.compiler.frontend.torchscript import torchscript_to_onnx
+from facedeploy.config.build_config import Frontend
+from facedeploy.core.errors import CompileError
+from facedeploy.core.tensor_spec import TensorSpec
+
+# Where `cd source_code && python export.py` leaves what the shipped configs name.
+EXPORT_FOLDER = Path("source_code")
+
+
+def find_checkpoint(frontend: Frontend, note: Callable[[str], None]) -> Path:
+    """The file of `frontend.checkpoint`: under the current directory, else where a checkout's export leaves it."""
+    path = Path(frontend.checkpoint)
+    if path.is_file():
+        return path
+    exported = EXPORT_FOLDER / path
+    if not path.is_absolute() and exported.is_file():
+        note(f"frontend.checkpoint: {path} is not in the current directory; using {exported}")
+        return exported
+    kind = "is a folder" if path.is_dir() else "does not exist"
+    raise CompileError(
+        f"frontend.checkpoint: {path} {kind} (current directory: {Path.cwd()}); "
+        "`python export.py` writes export_model/ under its current directory, --set frontend.checkpoint=X names another"
+    )
+
+
+def image_spec(frontend: Frontend) -> TensorSpec:
+    """The input that the model is compiled for."""
+    return TensorSpec(frontend.input_name, frontend.shape_nchw, "float32")
+
+
+def read_checkpoint(path: Path, frontend: Frontend) -> Any:
+    """The onnx.ModelProto in a file of `frontend.type`. Raises what `read_onnx` and `torchscript_to_onnx` raise."""
+    return read_onnx(path) if frontend.type == "onnx" else torchscript_to_onnx(path, image_spec(frontend))
