@@ -1,19 +1,13 @@
 """Every candidate of a kernel equals PyTorch's operators, on every level this machine has."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
+from runner import FloatArray, channel_blocks, random, run, source_of, targets
 
-torch = pytest.importorskip("torch", reason="the oracle of the convolutions is torch")
-sys.path.insert(0, str(Path(__file__).parent))
-from runner import FloatArray, channel_blocks, random, run, source_of, targets  # noqa: E402
-
-from facedeploy.compiler.kernels.blocked.candidates import by_model, dense_convolution, separable  # noqa: E402
-from facedeploy.compiler.kernels.blocked.direct import Source, Window  # noqa: E402
-from facedeploy.compiler.kernels.blocked.emit import Epilogue  # noqa: E402
-from facedeploy.compiler.kernels.blocked.layout import (  # noqa: E402
+from facedeploy.compiler.kernels.blocked.candidates import by_model, dense_convolution, separable
+from facedeploy.compiler.kernels.blocked.direct import Source, Window
+from facedeploy.compiler.kernels.blocked.emit import Epilogue
+from facedeploy.compiler.kernels.blocked.layout import (
     Blocked,
     block_of,
     pack_bias,
@@ -21,9 +15,10 @@ from facedeploy.compiler.kernels.blocked.layout import (  # noqa: E402
     pack_depthwise,
     to_blocked,
 )
-from facedeploy.compiler.kernels.blocked.winograd import pack_winograd  # noqa: E402
-from facedeploy.compiler.target import Target  # noqa: E402
+from facedeploy.compiler.kernels.blocked.winograd import pack_winograd
+from facedeploy.compiler.target import Target
 
+torch = pytest.importorskip("torch", reason="the oracle of the convolutions is torch")
 TARGETS = targets()
 level = pytest.mark.parametrize("target", TARGETS, ids=[target.name for target in TARGETS])
 
