@@ -144,8 +144,25 @@ def test_nearest_resize_picks_the_pixels_that_onnxruntime_picks(
 PLAIN = ("asymmetric", "floor")
 
 
-def test_linear_resize_by_a_part_of_a_pixel_is_refused() -> None:
-    node = helper.make_node("Resize", ["input", "", "scales"], ["output"], mode="linear")
-    model = model_of([node], {"scales": np.array([1, 1, 1.3, 1.3], np.float32)}, (1, 3, 8, 7))
-    with pytest.raises(ValueError, match=r"Resize output is linear by 1\.3 from 8 to 10 px: give it sizes instead"):
-        prepared(model, 1, 3, 8, 7)
+@pytest.mark.parametrize(
+    ("how", "sizes", "scales"),
+    [
+        ("align_corners", (1, 9), None),
+        ("align_corners", (5, 1), None),
+        ("align_corners", (1, 1), None),
+        ("half_pixel", None, (1.3, 1.7)),
+        ("asymmetric", None, (0.7, 2.2)),
+        ("pytorch_half_pixel", None, (0.2, 1.45)),
+    ],
+)
+def test_linear_resize_that_tvm_samples_elsewhere_becomes_products(
+    how: str, sizes: tuple[int, int] | None, scales: tuple[float, float] | None
+) -> None:
+    constants = {"sizes": np.array([1, 3, *(sizes or ())]), "scales": np.array([1, 1, *(scales or ())], np.float32)}
+    inputs = ["input", "", "scales"] if scales else ["input", "", "", "sizes"]
+    node = helper.make_node("Resize", inputs, ["output"], mode="linear", coordinate_transformation_mode=how)
+    model = model_of([node], {name: constants[name] for name in inputs if name in constants}, (1, 3, 8, 7))
+    result = prepared(model, 1, 3, 8, 7)
+    assert kinds(result) == {"MatMul": 2}
+    image = image_of(1, 3, 8, 7)
+    np.testing.assert_allclose(run(result, image)[0], run(model, image)[0], rtol=1e-5, atol=1e-5)

@@ -29,9 +29,10 @@ ROUNDINGS: dict[str, Callable[[Floats], Floats]] = {
 def resize_nodes(
     node: Any, attributes: Mapping[str, Any], graph: Any, constants: Mapping[str, Any], shapes: Shapes
 ) -> list[Any]:
-    """A Resize to nearest pixels as one that repeats pixels, or else as two that pick them; any other as it is.
+    """A Resize to nearest pixels as one that repeats pixels, or else as two that pick them.
 
-    Raises ValueError for a linear one whose scale is not its output's size by its input's: TVM samples by the sizes.
+    A linear one that TVM would sample elsewhere (by the sizes where the scale is another; not at all to one pixel
+    between aligned corners) becomes two matrix products; any other stays as it is.
     """
     import onnx
 
@@ -44,29 +45,50 @@ def resize_nodes(
     scales = [np.float32(out) / np.float32(side) for out, side in zip(outs, sides, strict=True)]
     if len(node.input) > 2 and node.input[2] in constants:
         scales = list(onnx.numpy_helper.to_array(constants[node.input[2]])[2:])
-    if mode == "linear" and how != "align_corners":
-        for side, out, scale in zip(sides, outs, scales, strict=True):
-            if abs(side * float(scale) - out) > 1e-3:
-                raise ValueError(
-                    f"Resize {output} is linear by {scale:g} from {side} to {out} px: give it sizes instead"
-                )
+    names = [f"{output}.rows", f"{output}.columns"]
+
+    def places() -> list[Floats]:
+        return [
+            PLACES[how](np.arange(out, dtype=np.float32), scale, side, out)
+            for side, out, scale in zip(sides, outs, scales, strict=True)
+        ]
+
+    other_scale = any(
+        abs(side * float(scale) - out) > 1e-3 for side, out, scale in zip(sides, outs, scales, strict=True)
+    )
+    if mode == "linear" and (1 in outs if how == "align_corners" else other_scale):
+        rows, columns = (_interpolation(place, side) for place, side in zip(places(), sides, strict=True))
+        for name, matrix in zip(names, (rows, columns.T), strict=True):
+            graph.initializer.append(onnx.numpy_helper.from_array(np.ascontiguousarray(matrix), name))
+        wide = f"{output}.wide"
+        return [
+            onnx.helper.make_node("MatMul", [source, names[1]], [wide]),
+            onnx.helper.make_node("MatMul", [names[0], wide], [output], node.name),
+        ]
     if mode != "nearest" or rounding not in ROUNDINGS:
         return [node]
-    places = [
-        np.clip(ROUNDINGS[rounding](PLACES[how](np.arange(out, dtype=np.float32), scale, side, out)), 0, side - 1)
-        for side, out, scale in zip(sides, outs, scales, strict=True)
-    ]
+    picked = [np.clip(ROUNDINGS[rounding](place), 0, side - 1) for place, side in zip(places(), sides, strict=True)]
     if all(
         out % side == 0 and np.array_equal(place, np.arange(out) // (out // side))
-        for place, side, out in zip(places, sides, outs, strict=True)
+        for place, side, out in zip(picked, sides, outs, strict=True)
     ):
         plain = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
         return [onnx.helper.make_node("Resize", list(node.input), [output], node.name, **plain)]
-    names = [f"{output}.rows", f"{output}.columns"]
-    for name, place in zip(names, places, strict=True):
+    for name, place in zip(names, picked, strict=True):
         graph.initializer.append(onnx.numpy_helper.from_array(place.astype(np.int64), name))
     rows = f"{output}.picked"
     return [
         onnx.helper.make_node("Gather", [source, names[0]], [rows], axis=2),
         onnx.helper.make_node("Gather", [rows, names[1]], [output], node.name, axis=3),
     ]
+
+
+def _interpolation(place: Floats, side: int) -> Floats:
+    """The matrix (len(place), side) that takes a row of pixels to what is between them at `place`, px."""
+    inside = np.clip(place, 0, side - 1)
+    below = np.floor(inside).astype(np.int64)
+    matrix = np.zeros((len(place), side), np.float32)
+    rows = np.arange(len(place))
+    matrix[rows, below] = 1 - (inside - below)
+    matrix[rows, np.minimum(below + 1, side - 1)] += inside - below
+    return matrix
