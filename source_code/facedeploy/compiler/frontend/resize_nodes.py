@@ -53,12 +53,10 @@ def resize_nodes(
             for side, out, scale in zip(sides, outs, scales, strict=True)
         ]
 
-    other_scale = any(
-        abs(side * float(scale) - out) > 1e-3 for side, out, scale in zip(sides, outs, scales, strict=True)
-    )
-    if mode == "linear" and (1 in outs if how == "align_corners" else other_scale):
-        rows, columns = (_interpolation(place, side) for place, side in zip(places(), sides, strict=True))
-        for name, matrix in zip(names, (rows, columns.T), strict=True):
+    drift = max(abs(side * float(scale) - out) for side, out, scale in zip(sides, outs, scales, strict=True))
+    if mode == "linear" and (1 in outs if how == "align_corners" else drift > 1e-3):
+        down, across = (_interpolation(place, side) for place, side in zip(places(), sides, strict=True))
+        for name, matrix in zip(names, (down, across.T), strict=True):
             graph.initializer.append(onnx.numpy_helper.from_array(np.ascontiguousarray(matrix), name))
         wide = f"{output}.wide"
         return [
