@@ -1,6 +1,7 @@
 """Compile random graphs and compare them with onnxruntime: `python tests/bench/fuzz_graphs.py --count 2000`.
 
-Prints a line for each seed that fails, and a summary; a graph that onnxruntime refuses counts as refused.
+Prints a line for each seed that fails, now and then how far it is, and a summary; a graph that onnxruntime refuses
+counts as refused.
 `--first N --count 1` repeats one; `--save DIR` keeps its ONNX.
 """
 
@@ -21,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "source_code"))
 from random_graph import RandomGraph
 
 os.environ.setdefault("TVM_BIND_THREADS", "0")  # Else tvm ties all that follows to one CPU.
+PROGRESS = 50  # Graphs from one line that tells how far it is to the next.
 LEVELS = ("x86-64-v4", "x86-64-v3", "x86-64-v2")
 
 
@@ -45,6 +47,8 @@ def main() -> int:
                 process.kill()
             pool, verdict, detail = None, "crash", f"no end after {options.timeout:.0f} s"
         counts[verdict] += 1
+        if sum(counts.values()) % PROGRESS == 0:
+            print(f"seed {seed}: {counts}", flush=True)
         if verdict != "equal":
             print(f"seed {seed}: {verdict}: {detail}", flush=True)
             if options.save:
