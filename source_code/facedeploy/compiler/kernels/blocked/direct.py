@@ -20,7 +20,7 @@ from facedeploy.compiler.kernels.blocked.emit import (
     zero_halo,
 )
 from facedeploy.compiler.kernels.blocked.layout import Blocked
-from facedeploy.compiler.kernels.blocked.tiling import Tile, differing_tiles
+from facedeploy.compiler.kernels.blocked.tiling import L2_BYTES, Tile, differing_tiles
 from facedeploy.compiler.target import Target
 
 L1_BYTES = 32 * 1024  # The smallest of these targets.
@@ -97,21 +97,18 @@ def direct_tiles(sources: Sequence[Source], output: Blocked, window: Window, tar
         panel = fitting(tile.blocks)
         # With only two the sums' way through memory costs more than it saves.
         if 2 * panel >= source_blocks or weights_of(tile.blocks, source_blocks) <= whole_bytes:
-            return replace(tile, panel=source_blocks)
+            rows = max(1, min(output.height, L2_BYTES // max(1, row_bytes)))
+            reason = f"{tile.reason}; {rows} rows of {row_bytes} B share a pass over weights in L2"
+            return replace(tile, panel=source_blocks, rows=rows, reason=reason)
         # A panel that comes from beyond L2 takes as long as a few tiles.
         rows = min(output.height, -(-PANEL_PIXELS // output.width))
-        return replace(tile, panel=panel, rows=rows, reason=f"{tile.reason}; {rows} rows share {panel} input blocks")
+        reason = f"{tile.reason}; {rows} rows share the weights of {panel} input blocks in L1"
+        return replace(tile, panel=panel, rows=rows, reason=reason)
 
     # Weights of two blocks that fit L1 as they are need no panels. But the source is read for every two blocks then:
     # not where four are all there is, or where strides make it pass through L1 with what lies between.
     whole_bytes = L1_BYTES if window.stride == (1, 1) and output.blocks > 4 else 0
-    matrix = {
-        "width": output.width,
-        "blocks": output.blocks,
-        "lanes": lanes,
-        "height": output.height,
-        "row_bytes": row_bytes,
-    }
+    matrix = {"width": output.width, "blocks": output.blocks, "lanes": lanes}
     if 2 * fitting(4) < source_blocks and weights_of(2, source_blocks) <= whole_bytes:
         matrix |= {"max_blocks": 2, "max_pixels": 8}
     elif weights_of(4, 1) > L1_BYTES:

@@ -47,19 +47,15 @@ def rank_tiles(
     width: int,
     blocks: int,
     lanes: int,
-    height: int = 1,
-    row_bytes: int = 0,
     max_blocks: int = 4,
     max_pixels: int = MAX_PIXELS,
 ) -> list[Tile]:
     """For a matrix product of `width` pixels a row with `blocks` output blocks of `lanes`: the cheapest tile first.
 
-    All that fit registers. `row_bytes` is what one row of the input occupies: as many of `height` rows as L2 holds are
-    done for each block of weights.
+    All that fit registers, of one row; how many share a pass over weights is for the kernel to say.
     """
     registers, per_block = 32 if target.vector_bits == 512 else 16, max(1, lanes // target.float32_lanes)
     sums = SUMS[target.vector_bits]
-    rows = max(1, min(height, L2_BYTES // max(1, row_bytes)))
     ideal = width * blocks * per_block / MULTIPLY_ADDS_PER_CYCLE
     ranked = []
     for tile_blocks in range(1, min(blocks, max_blocks) + 1):
@@ -73,9 +69,7 @@ def rank_tiles(
                 f"{pixels} pixels x {tile_blocks} blocks: sums in {pixels * tile_blocks * per_block} of {registers} "
                 f"registers, {100 * ideal / cycles:.0f} % of peak at best"
             )
-            if row_bytes:
-                reason += f"; {rows} rows of {row_bytes} B share a pass over weights in L2"
-            ranked.append((round(cycles, 6), Tile(pixels, tile_blocks, rows, reason)))
+            ranked.append((round(cycles, 6), Tile(pixels, tile_blocks, 1, reason)))
     return [tile for _, tile in sorted(ranked, key=lambda entry: entry[0])]
 
 
