@@ -3,17 +3,14 @@
 import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from math import prod
 from typing import Any, Literal
-
-import numpy as np
 
 from facedeploy.config.validate import validate
 from facedeploy.core.errors import ArtifactError, ConfigError
 from facedeploy.core.nms_params import NmsParams
 from facedeploy.core.normalization import Normalization
 from facedeploy.core.prior_spec import PriorSpec
-from facedeploy.core.tensor_spec import TensorSpec
+from facedeploy.core.tensor_spec import TensorSpec, bytes_of
 
 SCHEMA = 3  # Raised whenever an older reader would misunderstand a newer file.
 
@@ -104,7 +101,7 @@ class KernelCall:
     @property
     def bytes(self) -> int:
         """The size of all that is read and written, weights included."""
-        return sum(prod(argument.shape) * np.dtype(argument.dtype).itemsize for argument in self.arguments)
+        return sum(bytes_of(argument.shape, argument.dtype) for argument in self.arguments)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
 
-import numpy as np
 import tvm
 from tvm import relax, tirx
 from tvm.ir import GenericConst
@@ -13,6 +12,7 @@ from tvm.ir import GenericConst
 from facedeploy.artifact.manifest import ALIGNMENT, Kernel
 from facedeploy.compiler.graph.attributes import kernels_of
 from facedeploy.compiler.kernels.copy import copy
+from facedeploy.core.tensor_spec import bytes_of
 
 FLOAT_BYTES = 4
 
@@ -27,7 +27,7 @@ class Value:
     @property
     def bytes(self) -> int:
         """Its size."""
-        return prod(self.shape) * np.dtype(self.dtype).itemsize
+        return bytes_of(self.shape, self.dtype)
 
 
 @dataclass(frozen=True)

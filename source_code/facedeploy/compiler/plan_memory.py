@@ -43,7 +43,7 @@ def plan_memory(calls: CallList) -> MemoryPlan:
                 lives[value] = lives.get(value, (step, step))[0], step
     placed: list[tuple[int, int, Value]] = []  # From, to (bytes), and what.
     for value, (first, last) in sorted(lives.items(), key=lambda entry: -entry[0].bytes):
-        size = -(-value.bytes // ALIGNMENT) * ALIGNMENT
+        _, size = lay_out([value.bytes])
         start = 0
         for begin, end, other in sorted(placed, key=lambda entry: entry[:2]):
             if first <= lives[other][1] and lives[other][0] <= last:

@@ -6,6 +6,11 @@ from math import prod
 import numpy as np
 
 
+def bytes_of(shape: tuple[int, ...], dtype: str) -> int:
+    """What a tensor of this shape and dtype (numpy's name) occupies."""
+    return prod(shape) * np.dtype(dtype).itemsize
+
+
 @dataclass(frozen=True)
 class TensorSpec:
     """What a model says of one input or output. `shape` is static; `dtype` is numpy's name, such as `float32`."""
@@ -17,7 +22,7 @@ class TensorSpec:
     @property
     def bytes(self) -> int:
         """Its size in memory."""
-        return prod(self.shape) * np.dtype(self.dtype).itemsize
+        return bytes_of(self.shape, self.dtype)
 
     def __str__(self) -> str:
         return f"{self.name} {self.dtype}[{','.join(map(str, self.shape))}]"

@@ -3,7 +3,6 @@
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from facedeploy.artifact.manifest import lay_out
 from facedeploy.artifact.store import Artifact, open_artifact
 from facedeploy.core.errors import ArtifactError, ShapeError
 from facedeploy.core.nms_params import NmsParams
-from facedeploy.core.tensor_spec import TensorSpec
+from facedeploy.core.tensor_spec import TensorSpec, bytes_of
 from facedeploy.detect.slots import Slots
 from facedeploy.runtime.device import check_device, check_machine
 from facedeploy.runtime.input_array import InputArray
@@ -142,7 +141,7 @@ class Model:
         heads = {spec.name: InputArray(spec, FLOAT_BYTES, self.artifact.prefix) for spec in self.manifest.outputs}
         kernel = self._library.get_function(post.type, True)
         shapes = [(self.batch, params.max_detections, width) for width in (1, 4, 10)]
-        offsets, size = lay_out(prod(shape) * FLOAT_BYTES for shape in shapes)
+        offsets, size = lay_out(bytes_of(shape, "float32") for shape in shapes)
         memory = aligned(size)
         slots = [np.ndarray(shape, np.float32, memory, offset) for shape, offset in zip(shapes, offsets, strict=True)]
         inputs = [heads[name].readable(outputs[name]) for name in post.inputs]
