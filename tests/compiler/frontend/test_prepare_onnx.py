@@ -166,3 +166,23 @@ def test_linear_resize_that_tvm_samples_elsewhere_becomes_products(
     assert kinds(result) == {"MatMul": 2}
     image = image_of(1, 3, 8, 7)
     np.testing.assert_allclose(run(result, image)[0], run(model, image)[0], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("mode", ["nearest", "linear"])
+@pytest.mark.parametrize("opset", [9, 17])
+def test_a_resize_has_the_size_that_float32_gives(mode: str, opset: int) -> None:
+    scales = np.array([1, 1, 13 / 7, 2], np.float32)
+    assert 7 * float(scales[2]) < 13 == np.float32(7) * scales[2]
+    kind, region = ("Upsample", []) if opset < 11 else ("Resize", [""])
+    nodes = [
+        helper.make_node(kind, ["input", *region, "scales"], ["larger"], mode=mode),
+        helper.make_node(kind, ["larger", *region, "scales"], ["output"], mode=mode),
+    ]
+    model = model_of(nodes, {"scales": scales}, (1, 3, 7, 7), opset)
+    image = image_of(1, 3, 7, 7)
+    expected = run(model, image)[0]
+    result = prepared(model, 1, 3, 7, 7)
+    np.testing.assert_allclose(run(result, image)[0], expected, rtol=1e-5, atol=1e-5)
+    (output,) = onnx.shape_inference.infer_shapes(result).graph.output
+    sides = tuple(side.dim_value for side in output.type.tensor_type.shape.dim)
+    assert sides == expected.shape == (1, 3, 24, 28)

@@ -7,6 +7,7 @@ import numpy.typing as npt
 
 from facedeploy.compiler.frontend.canonicalize_onnx import canonicalize_onnx
 from facedeploy.compiler.frontend.modernize_onnx import modernize_onnx
+from facedeploy.compiler.frontend.resize_nodes import settle_scales
 from facedeploy.core.requirement import require
 from facedeploy.core.tensor_spec import TensorSpec
 
@@ -37,20 +38,24 @@ def prepare_onnx(model: Any, image: TensorSpec) -> Any:
     graph.input.extend(inputs)
     for side, size in zip(graph.input[0].type.tensor_type.shape.dim, image.shape, strict=True):
         side.dim_value = size
-    # What a file says of its other tensors may hold for another input shape.
+    _forget_shapes(graph)  # A file's may hold for another input shape.
+    prepared.ir_version = max(prepared.ir_version, IR_VERSION)
+    prepared = modernize_onnx(prepared)
+    graph = prepared.graph
+    _forget_shapes(graph)  # onnx's converter writes those that it infers.
+    while _fold_constants(prepared):
+        pass
+    _leave_out_empty_inputs(graph)
+    canonicalize_onnx(prepared, _settled_shapes(prepared))
+    _remove_dead(graph)
+    return prepared
+
+
+def _forget_shapes(graph: Any) -> None:
     del graph.value_info[:]
     for output in graph.output:
         for side in output.type.tensor_type.shape.dim:
             side.Clear()
-    prepared.ir_version = max(prepared.ir_version, IR_VERSION)
-    prepared = modernize_onnx(prepared)
-    graph = prepared.graph
-    while _fold_constants(prepared):
-        pass
-    _leave_out_empty_inputs(graph)
-    canonicalize_onnx(prepared, _static_shapes(prepared))
-    _remove_dead(graph)
-    return prepared
 
 
 def _fold_constants(model: Any) -> bool:
@@ -85,6 +90,18 @@ def _static_shapes(model: Any) -> dict[str, tuple[int, ...]]:
         kind = entry.type.tensor_type
         if kind.HasField("shape") and all(side.HasField("dim_value") for side in kind.shape.dim):
             shapes[entry.name] = tuple(side.dim_value for side in kind.shape.dim)
+    return shapes
+
+
+def _settled_shapes(model: Any) -> dict[str, tuple[int, ...]]:
+    """The static shapes once each Resize has the size that onnxruntime gives it; one may decide those after it."""
+    graph = model.graph
+    constants = {entry.name: entry for entry in graph.initializer}
+    resized = [node for node in graph.node if node.op_type == "Resize"]
+    shapes = _static_shapes(model)
+    for node in resized:
+        if node.input[0] in shapes and settle_scales(node, graph, constants, shapes[node.input[0]]):
+            shapes = _static_shapes(model)
     return shapes
 
 

@@ -81,6 +81,31 @@ def resize_nodes(
     ]
 
 
+def settle_scales(node: Any, graph: Any, constants: Mapping[str, Any], shape: tuple[int, ...]) -> bool:
+    """Nudge the scales of a Resize of `shape` so that they give, exactly multiplied, the sizes that float32 gives.
+
+    7 pixels by the float32 below 13/7 are 13 by onnxruntime, whose product is float32, and 12 by onnx's own inference
+    of shapes. Returns whether the scales changed: by as few floats as it takes, too little to move a sample.
+    """
+    import onnx
+
+    if len(node.input) < 3 or node.input[2] not in constants:
+        return False
+    scales = onnx.numpy_helper.to_array(constants[node.input[2]]).copy()
+    if len(scales) != len(shape):
+        return False  # None are given, or those of some axes alone.
+    sides = np.array(shape)
+    sizes = np.floor(sides.astype(np.float32) * scales)
+    if np.array_equal(np.floor(sides * scales.astype(np.float64)), sizes):
+        return False
+    while (short := np.floor(sides * scales.astype(np.float64)) < sizes).any():
+        scales = np.where(short, np.nextafter(scales, np.float32(np.inf)), scales)
+    name = f"{node.output[0]}.settled_scales"
+    graph.initializer.append(onnx.numpy_helper.from_array(scales, name))
+    node.input[2] = name
+    return True
+
+
 def _interpolation(place: Floats, side: int) -> Floats:
     """The matrix (len(place), side) that takes a row of pixels to what is between them at `place`, px."""
     inside = np.clip(place, 0, side - 1)
