@@ -24,12 +24,17 @@ def targets() -> list[Target]:
 
 
 def run(
-    function: Any, target: Target, arguments: Sequence[FloatArray], outputs: Sequence[tuple[int, ...]]
-) -> list[FloatArray]:
-    """Outputs are filled with a number that no kernel computes, so that what is not written shows."""
+    function: Any,
+    target: Target,
+    arguments: Sequence[npt.NDArray[Any]],
+    outputs: Sequence[tuple[int, ...]],
+    dtype: str = "float32",
+) -> list[npt.NDArray[Any]]:
+    """Outputs are filled with a number that no kernel of floats computes, so that what is not written shows."""
     module = tvm.IRModule({"kernel": function.with_attr("global_symbol", "kernel")})
     library = tvm.compile(module, target=target.tvm_target)
-    results = [tvm.runtime.tensor(np.full(shape, 1e9, np.float32)) for shape in outputs]
+    filler = 1e9 if dtype == "float32" else 171
+    results = [tvm.runtime.tensor(np.full(shape, filler, dtype)) for shape in outputs]
     library["kernel"](*(tvm.runtime.tensor(np.ascontiguousarray(array)) for array in arguments), *results)
     return [result.numpy() for result in results]
 

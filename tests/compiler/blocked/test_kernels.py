@@ -204,8 +204,8 @@ def test_conversions_invert_each_other(target: Target, shape: tuple[int, int, in
 @pytest.mark.parametrize(
     ("batch", "channels", "sizes", "outputs"),
     [
-        (1, 32, [(8, 10), (4, 5)], [Output(8, 4), Output(4, 2, sigmoid=True), Output(20, 10)]),
-        (2, 20, [(3, 5), (2, 3), (1, 1)], [Output(3, 1), Output(2, 2, sigmoid=True), Output(5, 5)]),
+        (1, 32, [(8, 10), (4, 5)], [Output(8, 4), Output(4, 2, softmax=True), Output(20, 10)]),
+        (2, 20, [(3, 5), (2, 3), (1, 1)], [Output(3, 1), Output(2, 2, softmax=True), Output(5, 5)]),
     ],
 )
 def test_heads_equal_torch(
@@ -225,7 +225,7 @@ def test_heads_equal_torch(
         start = 0
         for output, parts in zip(outputs, rows, strict=True):
             part = pixels[..., start : start + output.channels].reshape(batch, -1, output.width)
-            parts.append(1 / (1 + np.exp(-part.astype(np.float64))) if output.sigmoid else part)
+            parts.append(torch.from_numpy(part).softmax(dim=2).numpy() if output.softmax else part)
             start += output.channels
         levels.append(Level((source,)))
         packed = pack_dense(weights, channel_blocks([source]), source.layout.block, 16)

@@ -14,8 +14,8 @@ from typing import Any
 import tvm
 from tvm import relax, tirx
 
-from facedeploy.compiler.frontend.prepare_onnx import prepare_onnx
-from facedeploy.compiler.graph.attributes import with_layers
+from facedeploy.compiler.frontend.prepare_onnx import dequantize_constants, prepare_onnx
+from facedeploy.compiler.graph.attributes import Layer, with_layers
 from facedeploy.compiler.reason import reason_of
 from facedeploy.core.errors import CompileError
 from facedeploy.core.requirement import require
@@ -60,6 +60,8 @@ def import_onnx(model: Any, image: TensorSpec, file: Path) -> tuple[tvm.IRModule
     from tvm.relax.frontend.onnx import from_onnx
 
     prepared = with_static_input(model, image, file)
+    layers = _layers(model, prepared)
+    dequantize_constants(prepared)
     said = io.StringIO()
     try:
         with contextlib.redirect_stdout(said):  # The importer prints which operator it was at.
@@ -75,8 +77,25 @@ def import_onnx(model: Any, image: TensorSpec, file: Path) -> tuple[tvm.IRModule
         raise CompileError(f"frontend.checkpoint: {file} has no outputs")
     returned = module["main"].ret_ty
     types = returned.fields if isinstance(returned, tvm.ir.TupleType) else [returned]
-    module = with_layers(module, convolution_names(model))
+    module = with_layers(module, layers)
     return module, [_output_spec(entry.name, kind, file) for entry, kind in zip(model.graph.output, types, strict=True)]
+
+
+def _layers(model: Any, prepared: Any) -> list[Layer]:
+    """The convolutions: names as the model has them, scales of weights as it was prepared."""
+    from onnx import numpy_helper
+
+    constants = {entry.name: entry for entry in prepared.graph.initializer}
+    scales = {
+        node.output[0]: tuple(numpy_helper.to_array(constants[node.input[1]]).reshape(-1).tolist())
+        for node in prepared.graph.node
+        if node.op_type == "DequantizeLinear" and all(name in constants for name in node.input)
+    }
+    convolutions = [node for node in prepared.graph.node if node.op_type == "Conv"]
+    names = convolution_names(model)
+    if len(names) != len(convolutions):
+        return []
+    return [Layer(name, scales.get(node.input[1], ())) for name, node in zip(names, convolutions, strict=True)]
 
 
 def _forget_frames(error: BaseException) -> None:

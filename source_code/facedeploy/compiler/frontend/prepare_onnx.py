@@ -51,6 +51,29 @@ def prepare_onnx(model: Any, image: TensorSpec) -> Any:
     return prepared
 
 
+def dequantize_constants(model: Any) -> None:
+    """Compute every DequantizeLinear of initializers, as it would be for every image: weights and biases."""
+    import onnx
+
+    graph = model.graph
+    known = {entry.name: onnx.numpy_helper.to_array(entry) for entry in graph.initializer}
+    kept = []
+    for node in graph.node:
+        if node.op_type != "DequantizeLinear" or any(name not in known for name in node.input if name):
+            kept.append(node)
+            continue
+        axis = next((attribute.i for attribute in node.attribute if attribute.name == "axis"), 1)
+        integers, *parameters = (known[name] for name in node.input if name)
+        sides = [1] * integers.ndim
+        if parameters[0].size > 1:
+            sides[axis] = -1
+        scale, *zero_point = (parameter.reshape(sides) for parameter in parameters)
+        floats = (integers.astype(np.int32) - (zero_point[0] if zero_point else 0)).astype(np.float32) * scale
+        graph.initializer.append(onnx.numpy_helper.from_array(floats.astype(np.float32), node.output[0]))
+    del graph.node[:]
+    graph.node.extend(kept)
+
+
 def _forget_shapes(graph: Any) -> None:
     del graph.value_info[:]
     for output in graph.output:

@@ -1,7 +1,7 @@
 """What passes tell one another about a module, as its attributes, which every pass hands on."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 
 import tvm
 
@@ -10,14 +10,28 @@ from facedeploy.artifact.manifest import Kernel
 LAYERS, KERNELS = "facedeploy.layers", "facedeploy.kernels"
 
 
-def with_layers(module: tvm.IRModule, layers: Sequence[str]) -> tvm.IRModule:
-    """`module`, which tells the names of the convolutions of the model it was made of, in their order."""
-    return module.with_attr(LAYERS, list(layers))
+@dataclass(frozen=True)
+class Layer:
+    """A convolution of the model: its name, and the scales of its integer weights, none if they are floats.
+
+    One for all output channels, or one for each.
+    """
+
+    name: str
+    weight_scales: tuple[float, ...] = ()
 
 
-def layers_of(module: tvm.IRModule) -> tuple[str, ...]:
+def with_layers(module: tvm.IRModule, layers: Sequence[Layer]) -> tvm.IRModule:
+    """`module`, which tells the convolutions of the model it was made of, in their order."""
+    return module.with_attr(LAYERS, [asdict(layer) for layer in layers])
+
+
+def layers_of(module: tvm.IRModule) -> tuple[Layer, ...]:
     """What `with_layers` told; empty if it did not."""
-    return tuple(map(str, (module.attrs or {}).get(LAYERS, ())))
+    return tuple(
+        Layer(str(record["name"]), tuple(map(float, record["weight_scales"])))
+        for record in (module.attrs or {}).get(LAYERS, ())
+    )
 
 
 def with_kernels(module: tvm.IRModule, kernels: Sequence[Kernel]) -> tvm.IRModule:

@@ -1,6 +1,6 @@
 """Which pooling and arithmetic runs on blocked tensors, so that nothing is converted between two convolutions."""
 
-from facedeploy.compiler.graph.nodes import Elementwise, Graph, Heads, Node, Operator, Pooling
+from facedeploy.compiler.graph.nodes import Dequantize, Elementwise, Graph, Heads, Node, Operator, Pooling, Quantize
 
 
 def blocked_operators(graph: Graph) -> set[Operator]:
@@ -13,11 +13,11 @@ def blocked_operators(graph: Graph) -> set[Operator]:
             if not reads or not any(_may_read_blocked(reader) for reader in graph.readers(node.outputs[0])):
                 continue
             found.add(node)
-        elif isinstance(node, (Operator, Heads)):
+        elif isinstance(node, (Operator, Heads, Quantize, Dequantize)):
             continue
         made.update(map(id, node.outputs))
     return found
 
 
 def _may_read_blocked(node: Node) -> bool:
-    return not isinstance(node, Operator) or isinstance(node, (Pooling, Elementwise))
+    return not isinstance(node, (Operator, Quantize)) or isinstance(node, (Pooling, Elementwise))

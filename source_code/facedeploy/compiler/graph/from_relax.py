@@ -8,23 +8,37 @@ import tvm
 from tvm import relax
 from tvm.ir import GenericConst
 
+from facedeploy.compiler.graph.attributes import Layer
 from facedeploy.compiler.graph.elementwise import elementwise_of
-from facedeploy.compiler.graph.nodes import Convolution, Graph, Node, Operator, Value, whole
+from facedeploy.compiler.graph.nodes import (
+    Convolution,
+    Dequantize,
+    FloatArray,
+    Graph,
+    Node,
+    Operator,
+    Quantize,
+    Value,
+    whole,
+)
 from facedeploy.compiler.graph.pooling import pooling_of
+from facedeploy.compiler.graph.quantization import affines_of, is_dequantize
 from facedeploy.compiler.kernels.blocked.direct import Window
 
 
-def graph_of(main: Any, layers: Sequence[str] = ()) -> Graph | None:
+def graph_of(main: Any, layers: Sequence[Layer] = ()) -> Graph | None:
     """The graph of a Relax function of one dataflow block with static tensors; None for any other function.
 
-    `layers` names the model's convolutions in their order, which is that of the function's; where their numbers differ,
-    the model was no plain list of them, and nobody knows which is which: the nodes have no names then.
+    `layers` tells of the model's convolutions in their order, which is that of the function's; where their numbers
+    differ, the model was no plain list of them, and nobody knows which is which: the nodes have no names then, and
+    compute with floats.
     """
     blocks = main.body.blocks
     if len(blocks) != 1 or not isinstance(blocks[0], relax.DataflowBlock):
         return None
     convolutions = [binding.var for binding in blocks[0].bindings if _is_convolution(binding.value)]
-    names = dict(zip(convolutions, layers, strict=True)) if len(convolutions) == len(layers) else {}
+    known = dict(zip(convolutions, layers, strict=True)) if len(convolutions) == len(layers) else {}
+    affines = affines_of(blocks[0], main.body.body)
     values: dict[Any, Value] = {}
     for parameter in main.params:
         value = _value(parameter)
@@ -48,10 +62,15 @@ def graph_of(main: Any, layers: Sequence[str] = ()) -> Graph | None:
         if value is None or not isinstance(bound, relax.Call):
             return None
         values[binding.var] = value
-        named = (names[binding.var],) if binding.var in names else ()
-        operator = _operator(bound, values, value)
-        convolution = _convolution(bound, values, value, named)
-        nodes.append(convolution or pooling_of(operator) or elementwise_of(operator) or operator)
+        if binding.var in affines:
+            value.affine, value.dtype = affines[binding.var], "uint8"
+            nodes.append(Quantize([value], values[bound.args[0]]))
+        elif is_dequantize(bound) and bound.args[0] in affines:
+            nodes.append(Dequantize([value], values[bound.args[0]]))
+        else:
+            operator = _operator(bound, values, value)
+            convolution = _convolution(bound, values, value, known.get(binding.var))
+            nodes.append(convolution or pooling_of(operator) or elementwise_of(operator) or operator)
     if returned in values:
         return Graph([values[parameter] for parameter in main.params], nodes, [values[returned]])
     return None
@@ -83,7 +102,7 @@ def _is_convolution(bound: Any) -> bool:
     return isinstance(bound, relax.Call) and bool(bound.op == tvm.ir.Op.get("relax.nn.conv2d"))
 
 
-def _convolution(call: Any, values: dict[Any, Value], output: Value, layers: tuple[str, ...]) -> Convolution | None:
+def _convolution(call: Any, values: dict[Any, Value], output: Value, layer: Layer | None) -> Convolution | None:
     """A 2-D convolution in NCHW with constant weights: dense or one filter a channel."""
     if not _is_convolution(call) or not isinstance(call.args[1], GenericConst):
         return None
@@ -105,5 +124,24 @@ def _convolution(call: Any, values: dict[Any, Value], output: Value, layers: tup
         (top, left),
         tuple(int(step) for step in attributes.dilation),  # type: ignore[arg-type]
     )
-    bias = np.zeros(weights.shape[0], np.float32)
-    return Convolution([output], [whole(source)], weights, bias, window, depthwise, layers=layers)
+    return Convolution(
+        [output],
+        [whole(source)],
+        weights,
+        np.zeros(weights.shape[0], np.float32),
+        window,
+        depthwise,
+        layers=(layer.name,) if layer else (),
+        weight_scales=_weight_scales(weights, layer),
+    )
+
+
+def _weight_scales(weights: FloatArray, layer: Layer | None) -> FloatArray | None:
+    """The scales (O,), if the weights still are integers times them: a pass may have scaled them since."""
+    if layer is None or len(layer.weight_scales) not in (1, len(weights)):
+        return None
+    scales = np.broadcast_to(np.array(layer.weight_scales, np.float32), len(weights))
+    steps = weights / scales.reshape(-1, 1, 1, 1)
+    whole_steps = np.rint(steps)
+    fits = whole_steps.min() >= -128 and whole_steps.max() <= 127
+    return scales if fits and np.abs(steps - whole_steps).max() < 1e-3 else None

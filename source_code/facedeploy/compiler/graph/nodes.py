@@ -8,17 +8,22 @@ import numpy.typing as npt
 
 from facedeploy.compiler.kernels.blocked.direct import Window
 from facedeploy.compiler.kernels.blocked.planar import MAX_CHANNELS
+from facedeploy.quantize.affine import Affine
 
 FloatArray = npt.NDArray[np.float32]
 
 
 @dataclass(eq=False)
 class Value:
-    """A tensor; `shape` is (N, C, H, W) for what convolutions read and write."""
+    """A tensor; `shape` is (N, C, H, W) for what convolutions read and write.
+
+    `affine`, (C,) each, says what the integers of one that a `Quantize` makes stand for.
+    """
 
     name: str
     shape: tuple[int, ...]
     dtype: str = "float32"
+    affine: Affine | None = None
 
 
 @dataclass(frozen=True)
@@ -93,11 +98,46 @@ class Pooling(Operator):
 
 
 @dataclass(eq=False)
+class Quantize(Node):
+    """A float32 tensor -> u8, which its output's `affine` describes."""
+
+    source: Value
+
+    @property
+    def output(self) -> Value:
+        """The one output."""
+        return self.outputs[0]
+
+    @property
+    def inputs(self) -> list[Value]:
+        """The one source."""
+        return [self.source]
+
+
+@dataclass(eq=False)
+class Dequantize(Node):
+    """What a `Quantize` made -> float32."""
+
+    source: Value
+
+    @property
+    def output(self) -> Value:
+        """The one output."""
+        return self.outputs[0]
+
+    @property
+    def inputs(self) -> list[Value]:
+        """The one source."""
+        return [self.source]
+
+
+@dataclass(eq=False)
 class Convolution(Node):
     """max(x, slope x) of a convolution plus bias; then + residual, and max(x, slope_after x).
 
     `sources` are concatenated along channels. Weights OIHW (depthwise: (C, 1, KH, KW)); slopes (O,), 1 for none.
-    `layers` names the ONNX convolutions that it is made of, where that is known.
+    `layers` names the ONNX convolutions that it is made of, where that is known. `weight_scales` (O,): of what weights
+    are integers times, if the model says so. One of u8 sources computes with these integers, and may yield u8.
     """
 
     sources: list[Part]
@@ -110,6 +150,7 @@ class Convolution(Node):
     upsample: int = 1
     slope_after: float = 1.0
     layers: tuple[str, ...] = ()
+    weight_scales: FloatArray | None = None
 
     def __post_init__(self) -> None:
         if not len(self.slopes):
@@ -129,6 +170,11 @@ class Convolution(Node):
     def multiply_adds(self) -> int:
         """Of the direct algorithm, for the whole batch."""
         return multiply_adds(self.output.shape, self.weights)
+
+    @property
+    def integer(self) -> bool:
+        """Whether it reads integers."""
+        return self.sources[0].value.dtype != "float32"
 
     @property
     def plain(self) -> bool:
@@ -188,27 +234,44 @@ class Cascade(Node):
 
 
 @dataclass(eq=False)
+class HeadLevel:
+    """The sources of one level, with weights (O, I, 1, 1), and bias of all outputs one after the other.
+
+    `weight_scales` as a Convolution has them.
+    """
+
+    sources: list[Part]
+    weights: FloatArray
+    bias: FloatArray
+    weight_scales: FloatArray | None = None
+
+    @property
+    def multiply_adds(self) -> int:
+        """Of the direct algorithm, for the whole batch."""
+        return multiply_adds(self.sources[0].value.shape, self.weights)
+
+
+@dataclass(eq=False)
 class Heads(Node):
     """Pointwise convolutions of each level, written into outputs (N, rows, width).
 
-    `levels[i]` are the sources of level i, with weights (O, I, 1, 1) and bias of all outputs one after the other;
-    `channels`, `sigmoids`: of each output.
+    `channels`: of each output; `softmaxes`: whether its rows are two classes, whose probabilities it holds.
     """
 
-    levels: list[tuple[list[Part], FloatArray, FloatArray]]
+    levels: list[HeadLevel]
     channels: list[int]
-    sigmoids: list[bool]
+    softmaxes: list[bool]
     layers: tuple[str, ...] = ()
 
     @property
     def inputs(self) -> list[Value]:
         """Sources of every level."""
-        return [part.value for parts, _, _ in self.levels for part in parts]
+        return [part.value for level in self.levels for part in level.sources]
 
     @property
     def multiply_adds(self) -> int:
         """Of the direct algorithm, for the whole batch."""
-        return sum(multiply_adds(parts[0].value.shape, weights) for parts, weights, _ in self.levels)
+        return sum(level.multiply_adds for level in self.levels)
 
 
 @dataclass(eq=False)
@@ -237,7 +300,8 @@ class Graph:
         if node.depthwise or node.residual is not None or len(node.sources) != 1 or len(set(node.slopes.tolist())) != 1:
             return False
         producer = self.producer(node.sources[0].value)
-        return node.weights.shape[1] <= MAX_CHANNELS and (producer is None or isinstance(producer, Operator))
+        made_planar = producer is None or isinstance(producer, (Operator, Dequantize))
+        return node.weights.shape[1] <= MAX_CHANNELS and made_planar and not node.integer
 
     def can_read_parts(self, value: Value) -> bool:
         """Whether every reader reads all of a value, and could read a part of another or several in its place."""
@@ -251,7 +315,7 @@ class Graph:
         """Let every convolution and head that reads `value` read `parts` instead, which hold the same channels."""
         for node in self.readers(value):
             lists = [node.sources] if isinstance(node, Convolution) else []
-            lists += [sources for sources, _, _ in node.levels] if isinstance(node, Heads) else []
+            lists += [level.sources for level in node.levels] if isinstance(node, Heads) else []
             for sources in lists:
                 sources[:] = [new for part in sources for new in (parts if part.value is value else [part])]
 

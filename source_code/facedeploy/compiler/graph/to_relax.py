@@ -11,27 +11,40 @@ from tvm import relax
 
 from facedeploy.artifact.manifest import Kernel
 from facedeploy.compiler.graph.blocked_operators import blocked_operators
+from facedeploy.compiler.graph.integer_constants import integer_weights, output_steps, sum_starts
 from facedeploy.compiler.graph.nodes import (
     Cascade,
     Convolution,
+    Dequantize,
     Elementwise,
     Graph,
+    HeadLevel,
     Heads,
     Node,
     Operator,
     Part,
     Pooling,
+    Quantize,
     Separable,
     Value,
 )
-from facedeploy.compiler.kernels.blocked.candidates import Chooser, by_model, chain, dense_convolution, separable
+from facedeploy.compiler.kernels.blocked.candidates import (
+    Chooser,
+    by_model,
+    chain,
+    dense_convolution,
+    integer_convolution,
+    separable,
+)
 from facedeploy.compiler.kernels.blocked.cascade import FirstLayerSpec, SeparableSpec
 from facedeploy.compiler.kernels.blocked.conversion import blocked_to_planar, planar_to_blocked
 from facedeploy.compiler.kernels.blocked.depthwise import depthwise_convolution
 from facedeploy.compiler.kernels.blocked.direct import Source, channel_blocks
 from facedeploy.compiler.kernels.blocked.elementwise import elementwise
-from facedeploy.compiler.kernels.blocked.emit import Epilogue
+from facedeploy.compiler.kernels.blocked.emit import F32, Epilogue
 from facedeploy.compiler.kernels.blocked.heads import Level, Output, heads_convolution
+from facedeploy.compiler.kernels.blocked.integer_depthwise import integer_depthwise
+from facedeploy.compiler.kernels.blocked.integers import IntegerArithmetic, pack_integers
 from facedeploy.compiler.kernels.blocked.layout import (
     LANES,
     Blocked,
@@ -42,6 +55,8 @@ from facedeploy.compiler.kernels.blocked.layout import (
 )
 from facedeploy.compiler.kernels.blocked.planar import pack_planar, planar_convolution
 from facedeploy.compiler.kernels.blocked.pooling import pooling
+from facedeploy.compiler.kernels.blocked.products import FLOAT
+from facedeploy.compiler.kernels.blocked.quantization import dequantize, quantize
 from facedeploy.compiler.kernels.blocked.winograd import pack_winograd
 from facedeploy.compiler.target import Target
 
@@ -95,6 +110,12 @@ class _Emitter:
                 self.emit_elementwise(node)
             case Operator():
                 self.emit_operator(node)
+            case Quantize():
+                self.emit_quantize(node)
+            case Dequantize():
+                self.emit_dequantize(node)
+            case Convolution() if node.integer:
+                self.emit_integer_convolution(node)
             case Convolution():
                 self.emit_convolution(node)
             case Separable():
@@ -123,7 +144,7 @@ class _Emitter:
         name = f"{node.kind}_pool_{output.channels}x{output.height}x{output.width}"
         function = pooling(name, source, output, node.window, node.kind)
         arguments = [self.as_blocked(node.operands[0])]
-        self.apply(function, arguments, node.outputs, [output.shape])
+        self.apply(function, arguments, node.outputs)
 
     def emit_elementwise(self, node: Elementwise) -> None:
         output = self.layouts[id(node.outputs[0])]
@@ -132,7 +153,41 @@ class _Emitter:
         constants = [] if node.channels is None else [_constant(pack_bias(node.channels, output.block))]
         function = elementwise(name, node.name, node.numbers, sources, len(constants), output)
         arguments = [*(self.as_blocked(value) for value in node.operands), *constants]
-        self.apply(function, arguments, node.outputs, [output.shape])
+        self.apply(function, arguments, node.outputs)
+
+    def emit_quantize(self, node: Quantize) -> None:
+        layout = self.layouts[id(node.output)]
+        function = quantize(f"quantize_{layout.channels}x{layout.height}x{layout.width}", layout, self.target)
+        self.apply(function, [self.as_planar(node.source), *_affine_constants(node.output, layout)], node.outputs)
+
+    def emit_dequantize(self, node: Dequantize) -> None:
+        layout = self.layouts[id(node.source)]
+        function = dequantize(f"dequantize_{layout.channels}x{layout.height}x{layout.width}", layout)
+        arguments = [self.as_blocked(node.source), *_affine_constants(node.source, layout)]
+        self.apply(function, arguments, node.outputs, planar=True)
+
+    def emit_integer_convolution(self, node: Convolution) -> None:
+        output = self.layouts[id(node.output)]
+        size = f"{node.weights.shape[1]}x{output.height}x{output.width}_{output.channels}"
+        kernel_size = f"{node.window.kernel[0]}x{node.window.kernel[1]}"
+        sources, epilogue = self.sources(node.sources), self.epilogue(node, output)
+        if node.depthwise:
+            name = f"integer_depthwise{kernel_size}_{size}"
+            source = sources[0].layout
+            function, tile = integer_depthwise(name, source, output, node.window, epilogue, self.target)
+            weights = pack_depthwise(integer_weights(node), source.block)
+            reason = tile.reason
+        else:
+            chosen, reason = self.choose(integer_convolution(sources, output, node.window, epilogue, self.target))
+            function = chosen.build(f"integer{kernel_size}_{size}")
+            inner, channels = sources[0].layout.block, channel_blocks(sources)
+            weights = pack_integers(integer_weights(node), channels, inner, output.block, self.target)
+        arguments = [self.as_blocked(part.value) for part in node.sources]
+        arguments += [*self.integer_constants(weights, node, output.block), *self.residual(node)]
+        self.call(function, arguments, node, reason)
+
+    def integer_constants(self, weights: Array, node: Convolution | HeadLevel, lanes: int) -> list[Any]:
+        return list(map(_constant, (weights, sum_starts(node, lanes), output_steps(node, lanes))))
 
     def emit_convolution(self, node: Convolution) -> None:
         output = self.layouts[id(node.output)]
@@ -171,7 +226,7 @@ class _Emitter:
             packed = pack(node.weights, channels, inner, output.block)
             arguments = [self.as_blocked(part.value) for part in node.sources]
             arguments += [_constant(packed), _constant(bias), *self.residual(node)]
-        self.call(function, arguments, node, [output.shape], reason)
+        self.call(function, arguments, node, reason)
 
     def emit_separable(self, node: Separable) -> None:
         depth, point = node.depthwise, node.pointwise
@@ -184,7 +239,7 @@ class _Emitter:
         size = f"{source.channels}x{output.height}x{output.width}_{output.channels}"
         function = chosen.build(f"separable{kernel_size}_{size}")
         arguments = [self.as_blocked(depth.sources[0].value), *self.separable_weights(node), *self.residual(point)]
-        self.call(function, arguments, node, [output.shape], reason)
+        self.call(function, arguments, node, reason)
 
     def separable_weights(self, node: Separable) -> list[Any]:
         depth, point = node.depthwise, node.pointwise
@@ -221,49 +276,48 @@ class _Emitter:
             source, shape = self.as_blocked(value), self.layouts[id(value)]
         name = f"cascade{len(specs)}_{value.shape[1]}x{output.height}x{output.width}_{output.channels}"
         chosen, reason = self.choose(chain(shape, specs, self.target))
-        self.call(chosen.build(name), [source, *arguments], node, [output.shape], reason)
+        self.call(chosen.build(name), [source, *arguments], node, reason)
 
     def emit_heads(self, node: Heads) -> None:
+        integer = node.levels[0].sources[0].value.dtype != "float32"
         levels, arguments = [], []
-        for parts, weights, bias in node.levels:
-            sources = self.sources(parts)
+        for level in node.levels:
+            sources = self.sources(level.sources)
+            inner, channels = sources[0].layout.block, channel_blocks(sources)
             levels.append(Level(tuple(sources)))
-            arguments += [self.as_blocked(part.value) for part in parts]
-            arguments.append(_constant(pack_dense(weights, channel_blocks(sources), sources[0].layout.block, LANES)))
-            arguments.append(_constant(pack_bias(bias, LANES)))
+            arguments += [self.as_blocked(part.value) for part in level.sources]
+            if integer:
+                weights = pack_integers(integer_weights(level), channels, inner, LANES, self.target)
+                arguments += self.integer_constants(weights, level, LANES)
+            else:
+                arguments += [_constant(pack_dense(level.weights, channels, inner, LANES))]
+                arguments += [_constant(pack_bias(level.bias, LANES))]
         outputs = [
-            Output(channels, value.shape[2], sigmoid)
-            for channels, value, sigmoid in zip(node.channels, node.outputs, node.sigmoids, strict=True)
+            Output(channels, value.shape[2], softmax)
+            for channels, value, softmax in zip(node.channels, node.outputs, node.softmaxes, strict=True)
         ]
-        function, tiles = heads_convolution("heads", levels, outputs, self.target)
-        shapes = [value.shape for value in node.outputs]
+        arithmetic = IntegerArithmetic(self.target) if integer else FLOAT
+        function, tiles = heads_convolution("heads", levels, outputs, self.target, arithmetic)
         reason = "; ".join(dict.fromkeys(tile.reason for tile in tiles))
-        self.call(function, arguments, node, shapes, reason, planar=True)
+        self.call(function, arguments, node, reason, planar=True)
 
     def call(
         self,
         function: Any,
         arguments: Sequence[Any],
         node: Convolution | Separable | Cascade | Heads,
-        shapes: Sequence[tuple[int, ...]],
         reason: str,
         planar: bool = False,
     ) -> None:
         """Apply a kernel of convolutions, and keep a record of it."""
-        name = self.apply(function, arguments, node.outputs, shapes, planar)
+        name = self.apply(function, arguments, node.outputs, planar)
         self.kernels.append(Kernel(name, node.layers, node.multiply_adds, reason))
 
-    def apply(
-        self,
-        function: Any,
-        arguments: Sequence[Any],
-        outputs: Sequence[Value],
-        shapes: Sequence[tuple[int, ...]],
-        planar: bool = False,
-    ) -> str:
+    def apply(self, function: Any, arguments: Sequence[Any], outputs: Sequence[Value], planar: bool = False) -> str:
         """Emit a call; the name of its function, which the builder chooses: equal ones are there once."""
         kernel = self.builder.add_func(function, str(function.attrs["kernel"]))
-        types = [relax.TensorType(shape, "float32") for shape in shapes]
+        shapes = [value.shape if planar else self.layouts[id(value)].shape for value in outputs]
+        types = [relax.TensorType(shape, value.dtype) for shape, value in zip(shapes, outputs, strict=True)]
         result = self.builder.emit(
             relax.call_tir(kernel, relax.Tuple(list(arguments)), types if len(types) > 1 else types[0])
         )
@@ -283,7 +337,9 @@ class _Emitter:
         slopes = tuple(float(slope) for slope in node.slopes[:: output.block])
         slope: float | tuple[float, ...] = slopes[0] if len(set(slopes)) == 1 else slopes
         residual = self.layouts[id(node.residual)] if node.residual else None
-        return Epilogue(slope, residual, node.upsample, node.slope_after)
+        residual_dtype = node.residual.dtype if node.residual else F32
+        quantized = node.output.dtype != F32
+        return Epilogue(slope, residual, node.upsample, node.slope_after, residual_dtype, quantized)
 
     def residual(self, node: Convolution) -> list[Any]:
         return [self.as_blocked(node.residual)] if node.residual else []
@@ -324,12 +380,16 @@ def _layouts(graph: Graph, on_blocks: set[Operator]) -> dict[int, Blocked]:
             need(convolution.output, 0)
             if convolution.residual:
                 need(convolution.residual, 0)
+        if isinstance(node, Quantize):
+            need(node.output, 0)
+        if isinstance(node, Dequantize):
+            need(node.source, 0)
         if isinstance(node, Operator) and node in on_blocks:
             for value in [*node.operands, *node.outputs]:
                 need(value, 0)
         if isinstance(node, Heads):
-            for parts, _, _ in node.levels:
-                for part in parts:
+            for level in node.levels:
+                for part in level.sources:
                     need(part.value, 0)
     layouts = {}
     for key, value in values.items():
@@ -349,5 +409,13 @@ def _convolutions(node: Node) -> list[Convolution]:
     return []
 
 
+def _affine_constants(value: Value, layout: Blocked) -> list[Any]:
+    """Scale (C,), zero point (blocks, block)."""
+    assert value.affine is not None
+    padding = layout.blocks * layout.block - layout.channels
+    zero_point = np.pad(value.affine.zero_point, (0, padding)).reshape(layout.blocks, layout.block)
+    return [_constant(value.affine.scale), _constant(zero_point)]
+
+
 def _constant(array: Array) -> Any:
-    return relax.const(np.ascontiguousarray(array, np.float32))
+    return relax.const(np.ascontiguousarray(array, np.float32 if array.dtype.kind == "f" else None))

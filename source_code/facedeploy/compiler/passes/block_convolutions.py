@@ -15,12 +15,14 @@ from facedeploy.compiler.passes.fuse_heads import fuse_heads
 from facedeploy.compiler.passes.fuse_separable import fuse_separable
 from facedeploy.compiler.passes.merge_parallel import merge_parallel
 from facedeploy.compiler.passes.remove_concatenation import remove_concatenation
+from facedeploy.compiler.passes.use_integers import use_integers
 from facedeploy.compiler.target import Target
 
 GRAPH_PASSES: tuple[Callable[[Graph], None], ...] = (
     fuse_epilogue,
     remove_concatenation,
     fuse_heads,
+    use_integers,
     merge_parallel,
     fuse_separable,
     fuse_cascade,

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from facedeploy.compiler.graph.nodes import Convolution, FloatArray, Graph, Heads, Operator, Part, Value
+from facedeploy.compiler.graph.nodes import Convolution, Graph, HeadLevel, Heads, Operator, Value
 
 CONCAT, RESHAPE, PERMUTE, SOFTMAX = "relax.concat", "relax.reshape", "relax.permute_dims", "relax.nn.softmax"
 
@@ -20,15 +20,22 @@ def fuse_heads(graph: Graph) -> None:
             found.append((output, *head))
     if not found:
         return
-    levels: list[tuple[list[Part], FloatArray, FloatArray]] = []
+    levels = []
     for level in range(len(found[0][1])):
-        convolutions = [_two_class(head[level]) if sigmoid else head[level] for _, head, sigmoid in found]
-        weights = np.concatenate([node.weights for node in convolutions])
-        levels.append((list(convolutions[0].sources), weights, np.concatenate([node.bias for node in convolutions])))
+        convolutions = [head[level] for _, head, _ in found]
+        scales = [node.weight_scales for node in convolutions if node.weight_scales is not None]
+        levels.append(
+            HeadLevel(
+                list(convolutions[0].sources),
+                np.concatenate([node.weights for node in convolutions]),
+                np.concatenate([node.bias for node in convolutions]),
+                np.concatenate(scales) if len(scales) == len(convolutions) else None,
+            )
+        )
     channels = [len(head[0].bias) for _, head, _ in found]
     layers = tuple(layer for _, head, _ in found for node in head for layer in node.layers)
     outputs = [output for output, _, _ in found]
-    graph.nodes.append(Heads(outputs, levels, channels, [sigmoid for *_, sigmoid in found], layers))
+    graph.nodes.append(Heads(outputs, levels, channels, [softmax for *_, softmax in found], layers))
     made = {id(output) for output, _, _ in found}
     graph.nodes = [
         node for node in graph.nodes if isinstance(node, Heads) or not any(id(value) in made for value in node.outputs)
@@ -86,11 +93,3 @@ def _rows_of(graph: Graph, rows: Value) -> Convolution | None:
 
 def _same_levels(first: list[Convolution], other: list[Convolution]) -> bool:
     return len(first) == len(other) and all(a.sources == b.sources for a, b in zip(first, other, strict=True))
-
-
-def _two_class(node: Convolution) -> Convolution:
-    """Each class minus the other: softmax over two numbers is the sigmoid of that."""
-    other = np.arange(len(node.bias)) ^ 1
-    return Convolution(
-        node.outputs, node.sources, node.weights - node.weights[other], node.bias - node.bias[other], node.window
-    )

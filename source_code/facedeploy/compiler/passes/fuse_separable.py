@@ -13,5 +13,7 @@ def fuse_separable(graph: Graph) -> None:
             continue
         if len(set(node.slopes.tolist())) != 1 or reader.residual is node.output:
             continue
+        if node.integer or reader.integer:
+            continue
         graph.nodes[graph.nodes.index(reader)] = Separable(reader.outputs, node, reader)
         graph.nodes.remove(node)

@@ -27,7 +27,9 @@ def merge_parallel(graph: Graph) -> None:
 
 
 def _mergeable(graph: Graph, node: Convolution) -> bool:
-    if node.depthwise or node.residual is not None or len(node.bias) % LANES or node.output in graph.outputs:
+    if node.depthwise or node.integer or node.residual is not None or node.output in graph.outputs:
+        return False
+    if len(node.bias) % LANES:
         return False
     return graph.can_read_parts(node.output)
 

@@ -7,8 +7,15 @@ from typing import Any, Literal
 from facedeploy.compiler.kernels.blocked import winograd
 from facedeploy.compiler.kernels.blocked.cascade import FirstLayerSpec, SeparableSpec, cascade, cascade_tiles
 from facedeploy.compiler.kernels.blocked.depthwise import separable_convolution, separable_tiles
-from facedeploy.compiler.kernels.blocked.direct import Source, Window, direct_convolution, direct_tiles
+from facedeploy.compiler.kernels.blocked.direct import (
+    Source,
+    Window,
+    direct_convolution,
+    direct_tiles,
+    integer_tiles,
+)
 from facedeploy.compiler.kernels.blocked.emit import Epilogue
+from facedeploy.compiler.kernels.blocked.integers import IntegerArithmetic
 from facedeploy.compiler.kernels.blocked.layout import LANES, Blocked
 from facedeploy.compiler.kernels.blocked.tiling import Tile
 from facedeploy.compiler.target import Target
@@ -70,6 +77,22 @@ def dense_convolution(
     if window == Window((3, 3), padding=(1, 1)) and winograd.takes(output) and output.channels >= LANES:
         candidates = [*map(by_winograd, winograd.winograd_tiles(sources, output, target)), candidates[0]]
     return Choice(f"dense {window} of {list(sources)} to {output} with {epilogue}", candidates)
+
+
+def integer_convolution(
+    sources: Sequence[Source], output: Blocked, window: Window, epilogue: Epilogue, target: Target
+) -> Choice:
+    """Of u8, direct."""
+
+    def candidate(tile: Tile) -> Candidate:
+        def build(name: str) -> Any:
+            arithmetic = IntegerArithmetic(target)
+            return direct_convolution(name, sources, output, window, epilogue, target, tile, arithmetic)[0]
+
+        return Candidate("direct", str(tile), tile.reason, build)
+
+    candidates = [candidate(tile) for tile in integer_tiles(sources, output, window, target)]
+    return Choice(f"integers, {window} of {list(sources)} to {output} with {epilogue}", candidates)
 
 
 def separable(

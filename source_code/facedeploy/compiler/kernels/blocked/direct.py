@@ -7,19 +7,18 @@ from typing import Any
 from tvm.tirx.script.builder import ir as T
 
 from facedeploy.compiler.kernels.blocked.emit import (
+    F32,
     Epilogue,
     accumulators,
-    add_products,
     argument,
-    complete,
     for_tiles,
     kernel,
     load,
     share,
     store,
-    zero_halo,
 )
 from facedeploy.compiler.kernels.blocked.layout import Blocked
+from facedeploy.compiler.kernels.blocked.products import FLOAT, Arithmetic, FloatProducts, Products
 from facedeploy.compiler.kernels.blocked.tiling import L2_BYTES, Tile, differing_tiles
 from facedeploy.compiler.target import Target
 
@@ -120,6 +119,22 @@ def direct_tiles(sources: Sequence[Source], output: Blocked, window: Window, tar
     return list(dict.fromkeys([*tiles, *others]))
 
 
+def integer_tiles(sources: Sequence[Source], output: Blocked, window: Window, target: Target) -> list[Tile]:
+    """The same for integers: a pass takes all input blocks, a quarter of the bytes."""
+    source = sources[0].layout
+    row_bytes = (
+        source.shape[3] * min(window.stride[0], window.kernel[0]) * sum(s.blocks for s in sources) * source.block
+    )
+    rows = max(1, min(output.height, L2_BYTES // max(1, row_bytes)))
+    blocks_in = sum(source.blocks for source in sources)
+
+    def with_rows(tile: Tile) -> Tile:
+        reason = f"{tile.reason}; {rows} rows of {row_bytes} B share a pass over weights in L2"
+        return replace(tile, panel=blocks_in, rows=rows, reason=reason)
+
+    return list(map(with_rows, differing_tiles(target, width=output.width, blocks=output.blocks, lanes=output.block)))
+
+
 def direct_convolution(
     name: str,
     sources: Sequence[Source],
@@ -128,25 +143,27 @@ def direct_convolution(
     epilogue: Epilogue,
     target: Target,
     tile: Tile | None = None,
+    arithmetic: Arithmetic = FLOAT,
 ) -> tuple[Any, Tile]:
-    """`name(sources..., weights, bias, [residual], output)`; weights as `pack_dense` makes them, bias (blocks, block).
+    """`name(sources..., weights and what else `arithmetic` declares, [residual], output)`.
 
-    All sources have the same size, block and halo of at least `window.halo`. `tile` is one of `direct_tiles`, the first
-    if None. Returns the PrimFunc and its tile.
+    All sources have the same size, block and halo of at least `window.halo`. `tile` is one of `direct_tiles` or,
+    for integers, `integer_tiles`: the first if None. Returns the PrimFunc and its tile.
     """
     lanes, inner = output.block, sources[0].layout.block
     source_blocks = sum(source.blocks for source in sources)
-    tile = tile or direct_tiles(sources, output, window, target)[0]
+    tiles = direct_tiles if arithmetic == FLOAT else integer_tiles
+    tile = tile or tiles(sources, output, window, target)[0]
     panel = tile.panel or source_blocks
     rows_outer = -(-output.height // tile.rows)
-    kernel_h, kernel_w = window.kernel
     with kernel(name) as builder:
-        inputs = [argument(f"source_{index}", source.layout.shape) for index, source in enumerate(sources)]
-        weights = argument("weights", (output.blocks, source_blocks, kernel_h, kernel_w, inner, lanes))
-        bias = argument("bias", (output.blocks, lanes))
-        residual = argument("residual", epilogue.residual.shape) if epilogue.residual else None
-        out = argument("out", output.shape)
-        zero_halo(out, output)
+        inputs = [
+            argument(f"source_{index}", source.layout.shape, arithmetic.dtype) for index, source in enumerate(sources)
+        ]
+        products = arithmetic.declare("", (output.blocks, source_blocks, *window.kernel), inner, lanes)
+        residual = argument("residual", epilogue.residual.shape, epilogue.residual_dtype) if epilogue.residual else None
+        out = argument("out", output.shape, "uint8" if epilogue.quantized else F32)
+        products.fill_halo(out, output, epilogue)
 
         def at(n: Any, block: Any, y: Any, x: Any) -> list[Any]:
             return [n, block, y + output.halo, x + output.halo, 0]
@@ -154,21 +171,23 @@ def direct_convolution(
         def finish(value: Any, n: Any, block: Any, index: int, y: Any, x: Any) -> None:
             slope = epilogue.slope_of(block + index)
             place = (n, block + index, y, x)
-            store(out, complete(value, epilogue, slope, residual, place, lanes), at(*place), lanes)
+            store(out, products.complete(value, epilogue, slope, residual, place), at(*place), lanes)
 
         def sum_tile(n: Any, y: Any, x: Any, pixels: int, block: Any, blocks: int) -> None:
-            sums = accumulators(blocks, pixels, lanes, lambda index, _: load(bias, [block + index, 0], lanes))
+            sums = products.sums(block, blocks, pixels)
             before = 0
             for source, data in zip(sources, inputs, strict=True):
                 place = (n, y, x, block)
-                _add_source(sums, pixels, source, data, weights, window, place, (0, source.blocks, before), lanes)
+                _add_source(products, sums, pixels, source, data, window, place, (0, source.blocks, before))
                 before += source.blocks
-            for index, total in enumerate(sums):
+            for index in range(blocks):
                 for pixel in range(pixels):
-                    finish(load(total, [pixel, 0], lanes), n, block, index, y, x + pixel)
+                    finish(products.total(sums, index, pixel, block + index), n, block, index, y, x + pixel)
 
         def sum_panels(n: Any, for_row: Callable[[Callable[[Any], None]], None], block: Any, blocks: int) -> None:
-            """Some input blocks at a time, for all rows; sums are kept in the output in between."""
+            """Some input blocks at a time, for all rows; sums, of float32, are kept in the output in between."""
+            assert isinstance(products, FloatProducts)
+            bias = products.bias
 
             def each(body: Callable[[Any, Any, int], None]) -> None:
                 def row(y: Any) -> None:
@@ -193,7 +212,7 @@ def direct_convolution(
                             lambda index, pixel: load(out, at(n, block + index, y, x + pixel), lanes),
                         )
                         place = (n, y, x, block)
-                        _add_source(sums, pixels, source, data, weights, window, place, (c, size, before), lanes)
+                        _add_source(products, sums, pixels, source, data, window, place, (c, size, before))
                         for index, total in enumerate(sums):
                             for pixel in range(pixels):
                                 value = load(total, [pixel, 0], lanes)
@@ -233,15 +252,14 @@ def direct_convolution(
 
 
 def _add_source(
+    products: Products,
     sums: Sequence[Any],
     pixels: int,
     source: Source,
     data: Any,
-    weights: Any,
     window: Window,
     place: tuple[Any, Any, Any, Any],
     channels: tuple[Any, int, int],
-    lanes: int,
 ) -> None:
     """The products of blocks of one source. `place`: image, row, column, output block.
 
@@ -253,19 +271,11 @@ def _add_source(
     top, left = source.layout.halo - window.padding[0], source.layout.halo - window.padding[1]
     with T.serial(0, window.kernel[0]) as i, T.serial(0, window.kernel[1]) as j:
         row = y * stride_h + i * dilation_h + top
-
-        def value(pixel: int, c: Any, channel: Any) -> Any:
-            column = (x + pixel) * stride_w + j * dilation_w + left
-            return data[n, first + c + source.first, row, column, channel]
-
-        add_products(
+        products.add(
             sums,
             pixels,
-            blocks_in=blocks_in,
-            inner=source.layout.block,
-            lanes=lanes,
-            weight=lambda index, c, channel: load(
-                weights, [block + index, first + c + before, i, j, channel, 0], lanes
-            ),
-            value=value,
+            blocks_in,
+            lambda index, c: [block + index, first + c + before, i, j],
+            data,
+            lambda pixel, c: [n, first + c + source.first, row, (x + pixel) * stride_w + j * dilation_w + left],
         )

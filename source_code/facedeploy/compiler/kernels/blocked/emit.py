@@ -21,13 +21,15 @@ class Epilogue:
 
     activation(x) = max(x, slope * x): slope 0 is ReLU, 1 nothing. `slope` acts first; a number, or a tuple of one for
     each output block. Then a residual of this layout is added, each of its pixels covering `upsample` squared, and
-    `slope_after` acts.
+    `slope_after` acts. A kernel between integers may also read a residual of u8, and store u8 where `quantized`.
     """
 
     slope: float | tuple[float, ...] = 1.0
     residual: Blocked | None = None
     upsample: int = 1
     slope_after: float = 1.0
+    residual_dtype: str = F32
+    quantized: bool = False
 
     def slope_of(self, block: Any) -> Any:
         """The slope of one output block: a number, or for a block known at run time only an expression."""
@@ -59,14 +61,14 @@ def argument(name: str, shape: Sequence[int], dtype: str = F32) -> Any:
     return T.arg(name, T.buffer(tuple(shape), dtype))
 
 
-def vector(lanes: int) -> str:
-    """TVM's name of a float32 vector."""
-    return f"{F32}x{lanes}"
+def vector(lanes: int, dtype: str = F32) -> str:
+    """TVM's name of a vector."""
+    return dtype if lanes == 1 else f"{dtype}x{lanes}"
 
 
-def splat(value: float, lanes: int) -> Any:
+def splat(value: float, lanes: int, dtype: str = F32) -> Any:
     """A constant in every lane."""
-    number = tirx.const(value, F32)
+    number = tirx.const(value, dtype)
     return number if lanes == 1 else tirx.Broadcast(number, lanes)
 
 
@@ -75,9 +77,9 @@ def broadcast(scalar: Any, lanes: int) -> Any:
     return T.Bind(scalar if lanes == 1 else tirx.Broadcast(scalar, lanes))
 
 
-def load(buffer: Any, indices: Sequence[Any], lanes: int) -> Any:
+def load(buffer: Any, indices: Sequence[Any], lanes: int, dtype: str = F32) -> Any:
     """`lanes` numbers from the last axis on."""
-    return buffer[tuple(indices)] if lanes == 1 else buffer.vload(list(indices), vector(lanes))
+    return buffer[tuple(indices)] if lanes == 1 else buffer.vload(list(indices), vector(lanes, dtype))
 
 
 def store(buffer: Any, value: Any, indices: Sequence[Any], lanes: int) -> None:
@@ -130,11 +132,16 @@ def share(total: int, least: int = 1) -> Iterator[tuple[Any, Any]]:
 
 def zero_halo(buffer: Any, layout: Blocked) -> None:
     """Write the zeros around the image."""
+    fill_halo(buffer, layout, lambda _: splat(0.0, layout.block))
+
+
+def fill_halo(buffer: Any, layout: Blocked, vector_of: Callable[[Any], Any]) -> None:
+    """Write around the image what stands for zero there: a vector for each block."""
     if layout.halo == 0:
         return
     height, width = layout.height + 2 * layout.halo, layout.width + 2 * layout.halo
-    zeros = splat(0.0, layout.block)
     with T.serial(0, layout.batch) as n, T.serial(0, layout.blocks) as c:
+        zeros = vector_of(c)
         for edge in range(layout.halo):
             with T.serial(0, width) as x:
                 store(buffer, zeros, [n, c, edge, x, 0], layout.block)
@@ -144,9 +151,9 @@ def zero_halo(buffer: Any, layout: Blocked) -> None:
                 store(buffer, zeros, [n, c, y, width - 1 - edge, 0], layout.block)
 
 
-def accumulators(blocks: int, pixels: int, lanes: int, start: Callable[[int, int], Any]) -> list[Any]:
+def accumulators(blocks: int, pixels: int, lanes: int, start: Callable[[int, int], Any], dtype: str = F32) -> list[Any]:
     """Registers for sums: one buffer of (pixels, lanes) for each output block, filled with `start(index, pixel)`."""
-    sums = [T.alloc_buffer((pixels, lanes), F32, scope="local") for _ in range(blocks)]
+    sums = [T.alloc_buffer((pixels, lanes), dtype, scope="local") for _ in range(blocks)]
     for index, total in enumerate(sums):
         for pixel in range(pixels):
             store(total, start(index, pixel), [pixel, 0], lanes)

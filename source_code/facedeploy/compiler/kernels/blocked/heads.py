@@ -13,8 +13,6 @@ from tvm.tirx.script.builder import ir as T
 
 from facedeploy.compiler.kernels.blocked.direct import Source
 from facedeploy.compiler.kernels.blocked.emit import (
-    accumulators,
-    add_products,
     argument,
     for_tiles,
     kernel,
@@ -24,6 +22,7 @@ from facedeploy.compiler.kernels.blocked.emit import (
     store,
 )
 from facedeploy.compiler.kernels.blocked.layout import LANES
+from facedeploy.compiler.kernels.blocked.products import FLOAT, Arithmetic, Products
 from facedeploy.compiler.kernels.blocked.tiling import Tile, choose_tile
 from facedeploy.compiler.target import Target
 
@@ -47,22 +46,26 @@ class Level:
 
 @dataclass(frozen=True)
 class Output:
-    """(N, rows, width): `channels` of every pixel, in `channels / width` rows. `sigmoid` turns x into 1 / (1 + e^-x).
+    """(N, rows, width): `channels` of every pixel, in `channels / width` rows.
 
-    A softmax over two classes is that, when the convolution yields the difference of each class to the other.
+    With `softmax`, rows of two numbers become probabilities: the sigmoid of each number's difference to the other.
     """
 
     channels: int
     width: int
-    sigmoid: bool = False
+    softmax: bool = False
 
 
 def heads_convolution(
-    name: str, levels: Sequence[Level], outputs: Sequence[Output], target: Target
+    name: str,
+    levels: Sequence[Level],
+    outputs: Sequence[Output],
+    target: Target,
+    arithmetic: Arithmetic = FLOAT,
 ) -> tuple[Any, list[Tile]]:
-    """`name(sources..., weights, bias for each level, then the outputs)`.
+    """`name(sources..., and what `arithmetic` declares, for each level, then the outputs)`.
 
-    The convolution's output channels are those of `outputs`, one after the other; weights as `pack_dense` makes them.
+    The convolution's output channels are those of `outputs`, one after the other.
     """
     batch = levels[0].sources[0].layout.batch
     channels = sum(output.channels for output in outputs)
@@ -76,11 +79,10 @@ def heads_convolution(
             arguments.append(
                 (
                     [
-                        argument(f"source_{index}_{position}", source.layout.shape)
+                        argument(f"source_{index}_{position}", source.layout.shape, arithmetic.dtype)
                         for position, source in enumerate(level.sources)
                     ],
-                    argument(f"weights_{index}", (blocks, level.blocks, 1, 1, inner, LANES)),
-                    argument(f"bias_{index}", (blocks, LANES)),
+                    arithmetic.declare(f"_{index}", (blocks, level.blocks, 1, 1), inner, LANES),
                 )
             )
         # One output row holds all that a pixel has, so that its numbers are stored as one vector, or a few.
@@ -94,7 +96,7 @@ def heads_convolution(
         ]
         start = 0
         for level, tile, buffers in zip(levels, tiles, arguments, strict=True):
-            _level(level, tile, buffers, blocks, outputs, flat, start)
+            _level(level, tile, *buffers, blocks, outputs, flat, start)
             start += level.hw[0] * level.hw[1]
     return builder.get(), tiles
 
@@ -102,29 +104,28 @@ def heads_convolution(
 def _level(
     level: Level,
     tile: Tile,
-    buffers: tuple[list[Any], Any, Any],
+    inputs: Sequence[Any],
+    products: Products,
     blocks: int,
     outputs: Sequence[Output],
     outs: Sequence[Any],
     start: int,
 ) -> None:
     """One level's pixels, which are `start` and following of the outputs: a row into a scratch, from there outwards."""
-    inputs, weights, bias = buffers
     height, width = level.hw
-    inner = level.sources[0].layout.block
     with share(level.sources[0].layout.batch * height) as (start_row, rows), T.serial(0, rows) as step:
         n, y = (start_row + step) // height, (start_row + step) % height
         scratch = T.alloc_buffer((width, blocks * LANES), "float32", scope="global")
 
         def tile_of(block: Any, size: int, x: Any, count: int) -> None:
-            sums = accumulators(size, count, LANES, lambda index, _: load(bias, [block + index, 0], LANES))
+            sums = products.sums(block, size, count)
             before = 0
             for source, data in zip(level.sources, inputs, strict=True):
-                _add_source(sums, count, source, data, weights, (n, y, x, block, before), inner)
+                _add_source(products, sums, count, source, data, (n, y, x, block, before))
                 before += source.blocks
-            for index, total in enumerate(sums):
+            for index in range(size):
                 for pixel in range(count):
-                    value = load(total, [pixel, 0], LANES)
+                    value = products.total(sums, index, pixel, block + index)
                     store(scratch, value, [x + pixel, (block + index) * LANES], LANES)
 
         def blocks_of(block: Any, size: int) -> None:
@@ -135,33 +136,36 @@ def _level(
             first = 0
             for output, out in zip(outputs, outs, strict=True):
                 for at, lanes in _vectors(output.channels):
-                    value = load(scratch, [x, first + at], lanes)
-                    if output.sigmoid:
-                        value = sigmoid(value, lanes)
+                    value = T.Bind(load(scratch, [x, first + at], lanes))
+                    if output.softmax:
+                        value = sigmoid(T.Bind(value - _other_class(value, lanes)), lanes)
                     store(out, value, [n, start + y * width + x, at], lanes)
                 first += output.channels
 
 
 def _add_source(
+    products: Products,
     sums: Sequence[Any],
     count: int,
     source: Source,
     data: Any,
-    weights: Any,
     place: tuple[Any, Any, Any, Any, int],
-    inner: int,
 ) -> None:
     n, y, x, block, before = place
     halo = source.layout.halo
-    add_products(
+    products.add(
         sums,
         count,
-        blocks_in=source.blocks,
-        inner=inner,
-        lanes=LANES,
-        weight=lambda index, c, channel: load(weights, [block + index, c + before, 0, 0, channel, 0], LANES),
-        value=lambda pixel, c, channel: data[n, c + source.first, y + halo, x + pixel + halo, channel],
+        source.blocks,
+        lambda index, c: [block + index, c + before, 0, 0],
+        data,
+        lambda pixel, c: [n, c + source.first, y + halo, x + pixel + halo],
     )
+
+
+def _other_class(value: Any, lanes: int) -> Any:
+    """Each number's neighbor in its pair."""
+    return tirx.Shuffle([value], [tirx.const(lane ^ 1, "int32") for lane in range(lanes)])
 
 
 def sigmoid(value: Any, lanes: int) -> Any:

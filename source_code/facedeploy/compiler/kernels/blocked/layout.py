@@ -1,11 +1,13 @@
 """The blocked layout of activations, and how weights are packed for it."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 FloatArray = npt.NDArray[np.float32]
+Array = npt.NDArray[Any]
 
 LANES = 16  # float32 in a full block: one AVX-512 register, two of AVX2.
 
@@ -69,7 +71,7 @@ def pack_bias(values: FloatArray, block: int) -> FloatArray:
     return np.pad(values, (0, blocks * block - len(values))).reshape(blocks, block).astype(np.float32)
 
 
-def pack_dense(weights: FloatArray, source_blocks: list[list[int]], block_in: int, block_out: int) -> FloatArray:
+def pack_dense(weights: Array, source_blocks: list[list[int]], block_in: int, block_out: int) -> Array:
     """OIHW -> (out blocks, in blocks, KH, KW, block_in, block_out).
 
     `source_blocks` lists, for each input block, the input channels in it (a short last block is filled with zeros):
@@ -77,17 +79,17 @@ def pack_dense(weights: FloatArray, source_blocks: list[list[int]], block_in: in
     """
     outputs, _, kernel_h, kernel_w = weights.shape
     blocks_out = -(-outputs // block_out)
-    packed = np.zeros((blocks_out * block_out, len(source_blocks), block_in, kernel_h, kernel_w), np.float32)
+    packed = np.zeros((blocks_out * block_out, len(source_blocks), block_in, kernel_h, kernel_w), weights.dtype)
     for index, channels in enumerate(source_blocks):
         packed[:outputs, index, : len(channels)] = weights[:, channels]
     shaped = packed.reshape(blocks_out, block_out, len(source_blocks), block_in, kernel_h, kernel_w)
     return np.ascontiguousarray(shaped.transpose(0, 2, 4, 5, 3, 1))
 
 
-def pack_depthwise(weights: FloatArray, block: int) -> FloatArray:
+def pack_depthwise(weights: Array, block: int) -> Array:
     """(C, 1, KH, KW) -> (blocks, KH, KW, block)."""
     channels, _, kernel_h, kernel_w = weights.shape
     blocks = -(-channels // block)
     padded = np.pad(weights[:, 0], ((0, blocks * block - channels), (0, 0), (0, 0)))
     shaped = padded.reshape(blocks, block, kernel_h, kernel_w)
-    return np.ascontiguousarray(shaped.transpose(0, 2, 3, 1).astype(np.float32))
+    return np.ascontiguousarray(shaped.transpose(0, 2, 3, 1))

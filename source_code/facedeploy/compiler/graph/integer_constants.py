@@ -1,0 +1,66 @@
+"""What a kernel between integers is given beside its weights: where sums start, and how they become outputs."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from facedeploy.compiler.graph.nodes import Convolution, FloatArray, HeadLevel, Part, Value
+from facedeploy.compiler.kernels.blocked.integers import Step
+
+Float64 = npt.NDArray[np.float64]
+
+
+def integer_weights(node: Convolution | HeadLevel) -> npt.NDArray[np.int8]:
+    """The weights' integers."""
+    assert node.weight_scales is not None
+    shape = (-1,) + (1,) * (node.weights.ndim - 1)
+    return np.rint(node.weights / node.weight_scales.reshape(shape)).astype(np.int8)
+
+
+def sum_starts(node: Convolution | HeadLevel, lanes: int) -> npt.NDArray[np.int32]:
+    """(blocks, lanes): minus what the zero points of the sources add to every sum."""
+    weights = integer_weights(node).astype(np.int64).sum(axis=(2, 3))
+    zero_points = np.concatenate([_channels(part, 1) for part in node.sources]).astype(np.int64)
+    starts = -(weights[:, 0] * zero_points if _depthwise(node) else weights @ zero_points)
+    return _in_blocks(starts, lanes).astype(np.int32)
+
+
+def output_steps(node: Convolution | HeadLevel, lanes: int) -> FloatArray:
+    """(rows of `Step`, blocks, lanes)."""
+    assert node.weight_scales is not None
+    output = node.output if isinstance(node, Convolution) else None
+    unit, zero_point = _affine(output)
+    scales = np.concatenate([_channels(part, 0) for part in node.sources])
+    rows = np.zeros((len(Step), len(node.bias)))
+    # All channels that a dense convolution sums have one scale.
+    rows[Step.SCALE] = node.weight_scales.astype(np.float64) * (scales if _depthwise(node) else scales[0]) / unit
+    rows[Step.BIAS] = node.bias / unit
+    rows[Step.ZERO_POINT] = zero_point
+    residual = node.residual if isinstance(node, Convolution) else None
+    if residual is not None:
+        scale, zero = _affine(residual)
+        rows[Step.RESIDUAL_SCALE] = scale / unit
+        rows[Step.RESIDUAL_BIAS] = -zero * scale / unit
+    return np.stack([_in_blocks(row, lanes) for row in rows]).astype(np.float32)
+
+
+def _depthwise(node: Convolution | HeadLevel) -> bool:
+    return isinstance(node, Convolution) and node.depthwise
+
+
+def _affine(value: Value | None) -> tuple[Float64, Float64]:
+    """Scale and zero point of a value; 1 and 0 of floats."""
+    if value is None or value.affine is None:
+        return np.ones(1), np.zeros(1)
+    return value.affine.scale.astype(np.float64), value.affine.zero_point.astype(np.float64)
+
+
+def _channels(part: Part, which: int) -> Float64:
+    """Scale (0) or zero point (1) of the channels of a part."""
+    return _affine(part.value)[which][part.first : part.first + part.channels]
+
+
+def _in_blocks(numbers: npt.NDArray[Any], lanes: int) -> npt.NDArray[Any]:
+    blocks = -(-len(numbers) // lanes)
+    return np.pad(numbers, (0, blocks * lanes - len(numbers))).reshape(blocks, lanes)

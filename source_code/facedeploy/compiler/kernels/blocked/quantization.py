@@ -1,0 +1,91 @@
+"""Between planar float32 tensors and blocked ones of integers, which stand for (integer - zero point) * scale."""
+
+from typing import Any
+
+from tvm import tirx
+from tvm.tirx.script.builder import ir as T
+
+from facedeploy.compiler.kernels.blocked.emit import argument, broadcast, fill_halo, kernel, load, splat, store, vector
+from facedeploy.compiler.kernels.blocked.integers import GROUP, S32, U8
+from facedeploy.compiler.kernels.blocked.layout import Blocked
+from facedeploy.compiler.kernels.blocked.rows import for_vectors
+from facedeploy.compiler.target import Target
+
+
+def quantize(name: str, layout: Blocked, target: Target) -> Any:
+    """`name(source (N, C, H, W), scale (C,), zero point (blocks, block) u8, out)`; a PrimFunc.
+
+    round(value / scale) + zero point, rounded to nearest, ties to even, kept from 0 to 255. Lanes behind the last
+    channel become 0.
+    """
+    with kernel(name) as builder:
+        source = argument("source", (layout.batch, layout.channels, layout.height, layout.width))
+        scale = argument("scale", (layout.channels,))
+        zero_point = argument("zero_point", (layout.blocks, layout.block), U8)
+        out = argument("out", layout.shape, U8)
+        flat = T.decl_buffer((_size(layout),), U8, data=out.data)
+        fill_halo(out, layout, lambda block: T.Bind(load(zero_point, [block, 0], layout.block, U8)))
+        with T.parallel(0, layout.batch * layout.height) as row:
+            n, y = row // layout.height, row % layout.height
+            for first in range(0, layout.blocks * layout.block, GROUP):
+                c, lane = divmod(first, layout.block)
+                channels = range(first, min(first + GROUP, layout.channels))
+
+                def words(x: Any, lanes: int, channels: range = channels, c: int = c, lane: int = lane) -> None:
+                    """Four channels of neighboring pixels, each pixel's in 32 bits."""
+                    word = splat(0, lanes, S32)
+                    for channel in channels:
+                        value = load(source, [n, channel, y, x], lanes) / broadcast(scale[channel], lanes)
+                        zero = broadcast(
+                            tirx.Cast("float32", zero_point[channel // layout.block, channel % layout.block]), lanes
+                        )
+                        shifted = tirx.nearbyint(value) + zero
+                        clamped = tirx.Min(tirx.Max(shifted, splat(0.0, lanes)), splat(255.0, lanes))
+                        integer = tirx.Cast(vector(lanes, S32), clamped)
+                        word = T.Bind(word | (integer << splat(8 * (channel % GROUP), lanes, S32)))
+                    # (TVM does not take the reinterpretation of a constant.)
+                    many = GROUP * lanes
+                    pixels = T.Bind(tirx.reinterpret(vector(many, U8), word) if channels else splat(0, many, U8))
+                    at = _offset(layout, n, c, y, x) + lane
+                    if layout.block == GROUP:
+                        store(flat, pixels, [at], GROUP * lanes)
+                    else:
+                        for pixel in range(lanes):
+                            part = tirx.Shuffle(
+                                [pixels], [tirx.const(GROUP * pixel + i, "int32") for i in range(GROUP)]
+                            )
+                            store(flat, part, [at + pixel * layout.block], GROUP)
+
+                for_vectors(layout.width, target.float32_lanes, words)
+    return builder.get()
+
+
+def dequantize(name: str, layout: Blocked) -> Any:
+    """`name(source, scale (C,), zero point (blocks, block) u8, out (N, C, H, W))`; a PrimFunc."""
+    with kernel(name) as builder:
+        source = argument("source", layout.shape, U8)
+        scale = argument("scale", (layout.channels,))
+        zero_point = argument("zero_point", (layout.blocks, layout.block), U8)
+        out = argument("out", (layout.batch, layout.channels, layout.height, layout.width))
+        with T.parallel(0, layout.batch * layout.blocks * layout.height) as part:
+            n, rest = part // (layout.blocks * layout.height), part % (layout.blocks * layout.height)
+            c, y = rest // layout.height, rest % layout.height
+            channels = T.min(layout.block, layout.channels - c * layout.block)
+            with T.serial(0, channels) as lane:
+                channel = T.Bind(c * layout.block + lane)
+                zero, step = T.Bind(tirx.Cast(S32, zero_point[c, lane])), T.Bind(scale[channel])
+                with T.serial(0, layout.width) as x:
+                    integer = tirx.Cast(S32, source[n, c, y + layout.halo, x + layout.halo, lane]) - zero
+                    T.buffer_store(out, tirx.Cast("float32", integer) * step, [n, channel, y, x])
+    return builder.get()
+
+
+def _size(layout: Blocked) -> int:
+    batch, blocks, height, width, block = layout.shape
+    return batch * blocks * height * width * block
+
+
+def _offset(layout: Blocked, n: Any, c: int, y: Any, x: Any) -> Any:
+    """Of the first lane of a pixel in the flat buffer."""
+    _, blocks, height, width, block = layout.shape
+    return (((n * blocks + c) * height + y + layout.halo) * width + x + layout.halo) * block

@@ -1,0 +1,257 @@
+"""Kernels between integers equal numpy's integers to the bit, on every level this machine has."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from runner import channel_blocks, run, targets
+
+from facedeploy.compiler.kernels.blocked.direct import Source, Window, direct_convolution
+from facedeploy.compiler.kernels.blocked.emit import Epilogue
+from facedeploy.compiler.kernels.blocked.heads import Level, Output, heads_convolution
+from facedeploy.compiler.kernels.blocked.integer_depthwise import integer_depthwise
+from facedeploy.compiler.kernels.blocked.integers import IntegerArithmetic, Step, pack_integers
+from facedeploy.compiler.kernels.blocked.layout import Blocked, block_of, pack_depthwise, to_blocked
+from facedeploy.compiler.kernels.blocked.quantization import dequantize, quantize
+from facedeploy.compiler.target import Target
+
+Array = npt.NDArray[Any]
+TARGETS = targets()
+level = pytest.mark.parametrize("target", TARGETS, ids=[target.name for target in TARGETS])
+
+
+def sums_of(x: Array, zero_points: Array, weights: Array, window: Window, depthwise: bool = False) -> Array:
+    """The sums of (x - zero point) * weight, int64 (N, O, H, W), where what lies outside is the zero point."""
+    top, left = window.padding
+    centered = x.astype(np.int64) - zero_points.reshape(1, -1, 1, 1)
+    padded = np.pad(centered, ((0, 0), (0, 0), (top, top), (left, left)))
+    reach = [(size - 1) * dilation + 1 for size, dilation in zip(window.kernel, window.dilation, strict=True)]
+    views = np.lib.stride_tricks.sliding_window_view(padded, reach, (2, 3))
+    views = views[:, :, :: window.stride[0], :: window.stride[1], :: window.dilation[0], :: window.dilation[1]]
+    if depthwise:
+        return np.einsum("nchwij,cij->nchw", views, weights[:, 0].astype(np.int64))
+    return np.einsum("nchwij,ocij->nohw", views, weights.astype(np.int64))
+
+
+def multiply_add(value: Array, factor: Array, addend: Array, target: Target) -> Array:
+    """In float32, rounded as the target does."""
+    factor, addend = (row.astype(np.float32).reshape(1, -1, 1, 1) for row in (factor, addend))
+    if "fma" in target.features:
+        return (value.astype(np.float64) * factor.astype(np.float64) + addend).astype(np.float32)
+    return value * factor + addend
+
+
+def finished(
+    sums: Array, steps: Array, target: Target, slope: float, residual: Array | None = None, slope_after: float = 1.0
+) -> Array:
+    """float32 outputs in steps of their integers."""
+    real = multiply_add(sums.astype(np.float32), steps[Step.SCALE], steps[Step.BIAS], target)
+    real = activated(real, slope)
+    if residual is None:
+        return real
+    added = multiply_add(residual.astype(np.float32), steps[Step.RESIDUAL_SCALE], steps[Step.RESIDUAL_BIAS], target)
+    return activated(real + added, slope_after)
+
+
+def activated(x: Array, slope: float) -> Array:
+    return np.maximum(x, x * np.float32(slope)) if slope < 1 else x
+
+
+def blocks(numbers: Array, lanes: int) -> Array:
+    """(..., C) -> (..., blocks, lanes)."""
+    padding = -numbers.shape[-1] % lanes
+    return np.pad(numbers, [(0, 0)] * (numbers.ndim - 1) + [(0, padding)]).reshape(*numbers.shape[:-1], -1, lanes)
+
+
+def blocked(array: Array, layout: Blocked, zero_points: Array) -> Array:
+    """The buffer of `layout`, whose halo holds the zero points."""
+    centered = array.astype(np.int32) - zero_points.astype(np.int32).reshape(1, -1, 1, 1)
+    buffer = to_blocked(centered, layout)
+    return (buffer + blocks(zero_points.astype(np.int32), layout.block)[None, :, None, None]).astype(np.uint8)
+
+
+def stored(real: Array, steps: Array, output: Blocked) -> Array:
+    """The integers of float32 outputs."""
+    zero_points = steps[Step.ZERO_POINT]
+    integers = np.clip(np.rint(real) + zero_points.reshape(1, -1, 1, 1), 0, 255).astype(np.uint8)
+    return blocked(integers, output, zero_points)
+
+
+def random_steps(rng: np.random.Generator, outputs: int, sums: Array) -> Array:
+    """Scales that spread the sums over the integers and somewhat beyond."""
+    steps = np.zeros((len(Step), outputs), np.float32)
+    largest = np.abs(sums).max(axis=(0, 2, 3)) + 1.0
+    steps[Step.SCALE] = rng.uniform(100, 200, outputs) / largest
+    steps[Step.BIAS] = rng.uniform(-20, 20, outputs)
+    steps[Step.ZERO_POINT] = rng.integers(0, 256, outputs)
+    steps[Step.RESIDUAL_SCALE] = rng.uniform(0.3, 1.5, outputs)
+    steps[Step.RESIDUAL_BIAS] = -steps[Step.RESIDUAL_SCALE] * rng.integers(0, 256, outputs)
+    return steps
+
+
+def starts(weights: Array, zero_points: Array) -> Array:
+    return -np.einsum("ocij,c->o", weights.astype(np.int64), zero_points.astype(np.int64))
+
+
+def draw_window(draw: Any) -> Window:
+    return Window(
+        (draw(st.integers(1, 4)), draw(st.integers(1, 4))),
+        (draw(st.integers(1, 3)), draw(st.integers(1, 3))),
+        (draw(st.integers(0, 2)), draw(st.integers(0, 2))),
+        (draw(st.integers(1, 2)), draw(st.integers(1, 2))),
+    )
+
+
+@level
+@given(data=st.data())
+@settings(max_examples=4, deadline=None)
+def test_dense_convolution_equals_numpy(target: Target, data: st.DataObject) -> None:
+    draw = data.draw
+    rng = np.random.default_rng(draw(st.integers(0, 1000)))
+    window, slope = draw_window(draw), draw(st.sampled_from([0.0, 0.1, 1.0]))
+    batch, inputs, outputs = draw(st.integers(1, 2)), draw(st.integers(1, 37)), draw(st.integers(1, 70))
+    hw = draw(st.integers(9, 13)), draw(st.integers(9, 21))
+    quantized = draw(st.booleans())
+    x = rng.integers(0, 256, (batch, inputs, *hw), np.uint8)
+    zero_points = rng.integers(0, 256, inputs)
+    weights = rng.integers(-128, 128, (outputs, inputs, *window.kernel), np.int8)
+    sums = sums_of(x, zero_points, weights, window)
+    steps = random_steps(rng, outputs, sums)
+    output_hw = sums.shape[2:]
+    halo = window.halo(hw, output_hw) + draw(st.integers(0, 1))
+    layout = Blocked(batch, inputs, *hw, block_of(inputs), halo)
+    source = Source(layout, 0, layout.blocks)
+    output = Blocked(batch, outputs, *output_hw, block_of(outputs), draw(st.integers(0, 2)))
+    epilogue = Epilogue(slope, quantized=quantized)
+    arithmetic = IntegerArithmetic(target)
+    function, _ = direct_convolution("direct", [source], output, window, epilogue, target, arithmetic=arithmetic)
+    arguments = [
+        blocked(x, layout, zero_points),
+        pack_integers(weights, channel_blocks([source]), layout.block, output.block, target),
+        blocks(starts(weights, zero_points), output.block).astype(np.int32),
+        blocks(steps, output.block),
+    ]
+    (got,) = run(function, target, arguments, [output.shape], "uint8" if quantized else "float32")
+    real = finished(sums, steps, target, slope)
+    assert np.array_equal(got, stored(real, steps, output) if quantized else to_blocked(real, output))
+
+
+@level
+@pytest.mark.parametrize("upsample", [1, 2])
+@pytest.mark.parametrize("residual_dtype", ["uint8", "float32"])
+def test_convolution_of_parts_with_residual_equals_numpy(target: Target, upsample: int, residual_dtype: str) -> None:
+    rng = np.random.default_rng(0)
+    window, hw = Window((3, 3), padding=(1, 1)), (8, 12)
+    first, second = rng.integers(0, 256, (2, 48, *hw), np.uint8), rng.integers(0, 256, (2, 16, *hw), np.uint8)
+    zero_first, zero_second = rng.integers(0, 256, 48), rng.integers(0, 256, 16)
+    x, zero_points = np.concatenate([first[:, 16:], second], axis=1), np.concatenate([zero_first[16:], zero_second])
+    weights = rng.integers(-128, 128, (40, 48, 3, 3), np.int8)
+    sums = sums_of(x, zero_points, weights, window)
+    steps = random_steps(rng, 40, sums)
+    small = rng.integers(0, 256, (2, 40, hw[0] // upsample, hw[1] // upsample), np.uint8)
+    large = small.repeat(upsample, 2).repeat(upsample, 3)
+    layouts = [Blocked(2, 48, *hw, 16, 1), Blocked(2, 16, *hw, 16, 2)]
+    sources = [Source(layouts[0], 1, 2), Source(layouts[1], 0, 1)]
+    output, residual = Blocked(2, 40, *hw, 16, 1), Blocked(2, 40, *small.shape[2:], 16, 1)
+    epilogue = Epilogue(0.1, residual, upsample, 0.25, residual_dtype, quantized=True)
+    arithmetic = IntegerArithmetic(target)
+    function, _ = direct_convolution("direct", sources, output, window, epilogue, target, arithmetic=arithmetic)
+    arguments = [
+        blocked(first, layouts[0], zero_first),
+        blocked(second, layouts[1], zero_second),
+        pack_integers(weights, channel_blocks(sources), 16, 16, target),
+        blocks(starts(weights, zero_points), 16).astype(np.int32),
+        blocks(steps, 16),
+        to_blocked(small, residual).astype(residual_dtype),
+    ]
+    (got,) = run(function, target, arguments, [output.shape], "uint8")
+    real = finished(sums, steps, target, 0.1, large, 0.25)
+    assert np.array_equal(got, stored(real, steps, output))
+
+
+@level
+@given(data=st.data())
+@settings(max_examples=4, deadline=None)
+def test_depthwise_convolution_equals_numpy(target: Target, data: st.DataObject) -> None:
+    draw = data.draw
+    rng = np.random.default_rng(draw(st.integers(0, 1000)))
+    window = draw(st.one_of(st.just(Window((3, 3), padding=(1, 1))), st.just(Window((3, 3), (2, 2), (1, 1)))))
+    window = draw(st.sampled_from([window, draw_window(draw)]))
+    batch, channels = draw(st.integers(1, 2)), draw(st.integers(1, 37))
+    hw = draw(st.integers(8, 13)), draw(st.integers(8, 21))
+    quantized = draw(st.booleans())
+    x = rng.integers(0, 256, (batch, channels, *hw), np.uint8)
+    zero_points = rng.integers(0, 256, channels)
+    weights = rng.integers(-128, 128, (channels, 1, *window.kernel), np.int8)
+    sums = sums_of(x, zero_points, weights, window, depthwise=True)
+    steps = random_steps(rng, channels, sums)
+    layout = Blocked(batch, channels, *hw, block_of(channels), window.halo(hw, sums.shape[2:]))
+    output = Blocked(batch, channels, *sums.shape[2:], layout.block, draw(st.integers(0, 2)))
+    function, _ = integer_depthwise("depthwise", layout, output, window, Epilogue(0.1, quantized=quantized), target)
+    start = -weights[:, 0].astype(np.int64).sum(axis=(1, 2)) * zero_points
+    arguments = [
+        blocked(x, layout, zero_points),
+        pack_depthwise(weights, layout.block),
+        blocks(start, layout.block).astype(np.int32),
+        blocks(steps, layout.block),
+    ]
+    (got,) = run(function, target, arguments, [output.shape], "uint8" if quantized else "float32")
+    real = finished(sums, steps, target, 0.1)
+    assert np.array_equal(got, stored(real, steps, output) if quantized else to_blocked(real, output))
+
+
+@level
+def test_heads_equal_numpy(target: Target) -> None:
+    rng = np.random.default_rng(1)
+    outputs = [Output(8, 4), Output(4, 2, softmax=True), Output(20, 10)]
+    levels, arguments, expected = [], [], []
+    for hw in ((5, 7), (2, 3)):
+        x = rng.integers(0, 256, (2, 32, *hw), np.uint8)
+        zero_points = rng.integers(0, 256, 32)
+        weights = rng.integers(-128, 128, (32, 32, 1, 1), np.int8)
+        sums = sums_of(x, zero_points, weights, Window((1, 1)))
+        steps = random_steps(rng, 32, sums) / np.float32(50)
+        layout = Blocked(2, 32, *hw, 16)
+        levels.append(Level((Source(layout, 0, 2),)))
+        arguments += [
+            blocked(x, layout, zero_points),
+            pack_integers(weights, [list(range(16)), list(range(16, 32))], 16, 16, target),
+            blocks(starts(weights, zero_points), 16).astype(np.int32),
+            blocks(steps, 16),
+        ]
+        expected.append(finished(sums, steps, target, 1.0).transpose(0, 2, 3, 1).reshape(2, -1, 32))
+    rows = np.concatenate(expected, axis=1)
+    parts = np.split(rows, [8, 12], axis=2)
+    wanted = [part.reshape(2, -1, output.width) for part, output in zip(parts, outputs, strict=True)]
+    function, _ = heads_convolution("heads", levels, outputs, target, IntegerArithmetic(target))
+    got = run(function, target, arguments, [part.shape for part in wanted])
+    exponentials = np.exp(wanted[1].astype(np.float64))
+    np.testing.assert_allclose(got[1], exponentials / exponentials.sum(axis=2, keepdims=True), rtol=1e-5, atol=1e-7)
+    assert np.array_equal(got[0], wanted[0])
+    assert np.array_equal(got[2], wanted[2])
+
+
+@level
+@given(data=st.data())
+@settings(max_examples=4, deadline=None)
+def test_quantization_equals_numpy_and_back(target: Target, data: st.DataObject) -> None:
+    draw = data.draw
+    rng = np.random.default_rng(draw(st.integers(0, 1000)))
+    channels, width = draw(st.sampled_from([1, 3, 4, 7, 16, 21])), draw(st.integers(1, 37))
+    x = (rng.standard_normal((2, channels, 5, width)) * 30).astype(np.float32)
+    scale = rng.uniform(0.1, 0.4, channels).astype(np.float32)
+    zero_points = rng.integers(0, 256, channels).astype(np.uint8)
+    layout = Blocked(2, channels, 5, width, block_of(channels), draw(st.integers(0, 2)))
+    by_channel = (1, -1, 1, 1)
+    integers = np.rint(x / scale.reshape(by_channel)) + zero_points.reshape(by_channel)
+    integers = np.clip(integers, 0, 255).astype(np.uint8)
+    expected = blocked(integers, layout, zero_points)
+    parameters = [scale, blocks(zero_points, layout.block)]
+    (got,) = run(quantize("quantize", layout, target), target, [x, *parameters], [layout.shape], "uint8")
+    assert np.array_equal(got, expected)
+    (back,) = run(dequantize("dequantize", layout), target, [expected, *parameters], [x.shape])
+    centered = integers.astype(np.int32) - zero_points.astype(np.int32).reshape(by_channel)
+    assert np.array_equal(back, centered.astype(np.float32) * scale.reshape(by_channel))
