@@ -46,7 +46,7 @@ def test_a_tensor_has_one_range_without_channels(pyramid, images, mode):
 @MODES
 def test_same_images_give_the_same_table(pyramid, images, mode):
     one, other = (calibrate(pyramid, images, QuantizeOptions(mode)) for _ in range(2))
-    assert one.to_json() == other.to_json()
+    assert one.to_bytes() == other.to_bytes()
 
 
 @pytest.mark.parametrize(("mode", "passes"), [("minmax", 1), ("mse", 2)])
@@ -72,7 +72,8 @@ def test_batches_that_the_images_do_not_fill_count_each_image_once(make_graph, c
         )
         for batch in (1, 3)
     )
-    assert one == three
+    assert one.ranges == three.ranges
+    np.testing.assert_allclose(one.moments[0].covariance, three.moments[0].covariance, rtol=1e-5, atol=1e-6)
     assert heard[-1] == (2 * count, 2 * count)
 
 

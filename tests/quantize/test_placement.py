@@ -11,7 +11,6 @@ from facedeploy.quantize.placement import observed_tensors, quantized_tensors
 def test_every_convolution_reads_integers_and_what_a_kernel_keeps_to_itself_stays_float(pyramid):
     assert quantized_tensors(Graph.of(pyramid)) == (
         "input",
-        "stem.a",
         "depthwise.a",
         "pointwise.a",
         "coarse.a",

@@ -59,11 +59,10 @@ def _zero_point(low: Float64, span: Float64) -> npt.NDArray[np.uint8]:
     return zero_point
 
 
-def quantize_weight(weight: Float64, per_channel: bool) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]:
-    """Weight (O, ...) -> the same as s8, rounded to nearest, and its scale: (O,), or () for one of all."""
-    axes = tuple(range(1, weight.ndim)) if per_channel else None
-    largest = np.abs(weight).max(axis=axes)
+def weight_scale(weight: Float64, per_channel: bool) -> npt.NDArray[np.float32]:
+    """Of weight (O, ...): (O,), or () for one of all."""
+    largest = np.abs(weight).max(axis=tuple(range(1, weight.ndim)) if per_channel else None)
     scale = (largest / WEIGHT_LEVELS).astype(np.float32)
-    scale = np.where(scale >= np.finfo(np.float32).tiny, scale, np.float32(1))  # Of weights that are 0, or as good as.
-    steps = scale.reshape(-1, *[1] * (weight.ndim - 1)) if per_channel else scale
-    return np.clip(np.rint(weight / steps), -WEIGHT_LEVELS, WEIGHT_LEVELS).astype(np.int8), scale
+    # Of weights that are 0, or as good as.
+    usable: npt.NDArray[np.float32] = np.where(scale >= np.finfo(np.float32).tiny, scale, np.float32(1))
+    return usable

@@ -1,4 +1,4 @@
-"""Ranges found once are read the next time."""
+"""What calibration found once is read the next time."""
 
 import hashlib
 import json
@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from facedeploy.config.build_config import QuantizeOptions
-from facedeploy.core.files import write_text
+from facedeploy.core.files import result_path
 from facedeploy.quantize.calibrate import BINS, Progress, calibrate, calibrate_mode
-from facedeploy.quantize.ranges import RangeTable
+from facedeploy.quantize.calibration import Calibration
 from facedeploy.quantize.samples import CalibrationSet
 
 FOLDER = ".ranges"  # In the workspace; hidden, since artifacts of any other name lie beside it.
-SCHEMA = 1  # Raised whenever the same images would give other ranges than before.
+SCHEMA = 2  # Raised whenever the same images would give other numbers than before.
 
 
 def calibrated(
@@ -24,19 +24,20 @@ def calibrated(
     *,
     note: Callable[[str], None] = lambda _: None,
     on_image: Progress = lambda done, total: None,
-) -> RangeTable:
+) -> Calibration:
     """What `calibrate` finds, from `<workspace>/.ranges/` if it was found for this model, data and mode before.
 
     A file there that cannot be read is made anew. Raises what `calibrate` raises; DataError when none can be written.
     """
     key = _content_hash(model, samples, options)
-    path = workspace / FOLDER / f"{key}.json"
+    path = workspace / FOLDER / f"{key}.npz"
     cached = _read(path, key, note)
     if cached:
         note(f"ranges of {cached.samples} calibration images ({cached.method}): from {path}, nothing was run")
         return cached
     table = calibrate(model, samples, options, content_hash=key, on_image=on_image)
-    write_text(path, table.to_json())
+    with result_path(path) as temporary:
+        temporary.write_bytes(table.to_bytes())
     note(f"ranges of {table.samples} calibration images ({table.method}): kept in {path} for the next time")
     return table
 
@@ -48,9 +49,9 @@ def _content_hash(model: Any, samples: CalibrationSet, options: QuantizeOptions)
     return hashlib.sha256(json.dumps([graph, samples.content_hash(), *settings]).encode()).hexdigest()
 
 
-def _read(path: Path, key: str, note: Callable[[str], None]) -> RangeTable | None:
+def _read(path: Path, key: str, note: Callable[[str], None]) -> Calibration | None:
     try:
-        table = RangeTable.from_json(path.read_text(encoding="utf-8"))
+        table = Calibration.from_bytes(path.read_bytes())
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError, KeyError, AttributeError):

@@ -10,14 +10,15 @@ from facedeploy.core.cores import available_cores
 from facedeploy.core.errors import CompileError, DataError
 from facedeploy.core.requirement import require
 from facedeploy.image.operations import Tensor
+from facedeploy.quantize.calibration import Calibration, TensorRange
 from facedeploy.quantize.fold_batch_norm import fold_batch_norm
 from facedeploy.quantize.graph import Array, Graph
 from facedeploy.quantize.histogram import Extent, Float64, Histogram
 from facedeploy.quantize.kl_divergence import kl_divergence_range
+from facedeploy.quantize.moments import MomentSums
 from facedeploy.quantize.mse import mse_range
 from facedeploy.quantize.percentile import percentile_range
 from facedeploy.quantize.placement import observed_tensors
-from facedeploy.quantize.ranges import RangeTable, TensorRange
 
 BINS = 2048
 Progress = Callable[[int, int], None]
@@ -45,8 +46,8 @@ def calibrate(
     *,
     content_hash: str = "",
     on_image: Progress = lambda done, total: None,
-) -> RangeTable:
-    """Run a float onnx.ModelProto in onnxruntime on all samples; the range of every tensor that may become integers.
+) -> Calibration:
+    """Run a float onnx.ModelProto in onnxruntime on all samples; what `insert_qdq` needs to know of its tensors.
 
     Each channel has a range of its own with `quantize_per_channel`, else each tensor. All but minmax run the images
     twice: for the extent, then for histograms of it. `content_hash` is for the table. `on_image(done, total)` is called
@@ -56,7 +57,9 @@ def calibrate(
     if not len(samples):
         raise DataError("dataset: there is no image to calibrate with")
     mode = calibrate_mode(options)
-    probe = _Probe(fold_batch_norm(model))
+    folded = fold_batch_norm(model)
+    moments = MomentSums(folded)
+    probe = _Probe(folded)
     passes = 1 if mode == "minmax" else 2
     done = 0
 
@@ -64,27 +67,28 @@ def calibrate(
         nonlocal done
         for index in range(0, len(samples), probe.batch):
             count = min(probe.batch, len(samples) - index)
-            tensors = probe.run([samples[index + offset] for offset in range(count)])
-            yield {name: _rows(tensor, options.quantize_per_channel) for name, tensor in tensors.items()}
+            yield probe.run([samples[index + offset] for offset in range(count)])
             done += count
             on_image(done, passes * len(samples))
 
     extents: dict[str, Extent] = {}
     for tensors in observed():
-        for name, values in tensors.items():
-            if not np.isfinite(values).all():
+        for name, tensor in tensors.items():
+            if not np.isfinite(tensor).all():
                 raise DataError(f"frontend.checkpoint: {name} is not finite for a calibration image, it has no range")
+            values = _rows(tensor, options.quantize_per_channel)
             extents.setdefault(name, Extent(len(values))).add(values)
+        moments.add(tensors)
     if mode == "minmax":
         found = {name: (extent.low, extent.high) for name, extent in extents.items()}
     else:
         histograms = {name: Histogram(extent, BINS) for name, extent in extents.items()}
         for tensors in observed():
-            for name, values in tensors.items():
-                histograms[name].add(values)
+            for name, tensor in tensors.items():
+                histograms[name].add(_rows(tensor, options.quantize_per_channel))
         found = {name: METHODS[mode](histogram) for name, histogram in histograms.items()}
     ranges = {name: TensorRange(tuple(low.tolist()), tuple(high.tolist())) for name, (low, high) in found.items()}
-    return RangeTable(mode, len(samples), content_hash, ranges)
+    return Calibration(mode, len(samples), content_hash, ranges, moments.moments())
 
 
 def calibrate_mode(options: QuantizeOptions) -> CalibrateMode:

@@ -1,6 +1,7 @@
 """Ranges become QuantizeLinear and DequantizeLinear nodes."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -8,38 +9,41 @@ import numpy as np
 from facedeploy.config.build_config import QuantizeOptions
 from facedeploy.core.errors import CompileError
 from facedeploy.core.normalization import Normalization
-from facedeploy.quantize.affine import Affine, Float64, affine_of, affine_of_pixels, quantize_weight
+from facedeploy.quantize.affine import Affine, Float64, affine_of, affine_of_pixels, weight_scale
+from facedeploy.quantize.calibration import Calibration
 from facedeploy.quantize.equalize import channel_factors, equalize
 from facedeploy.quantize.fold_batch_norm import fold_batch_norm
 from facedeploy.quantize.graph import Array, Graph
 from facedeploy.quantize.layers import convolution_names, selected_layers
-from facedeploy.quantize.placement import carried_from, quantized_tensors
-from facedeploy.quantize.ranges import RangeTable
-from facedeploy.quantize.weights import add_constant, weights_of
+from facedeploy.quantize.placement import becomes_integer, carried_from, quantized_tensors
+from facedeploy.quantize.round_weights import round_weights
+from facedeploy.quantize.weights import add_constant, set_weights, weights_of
 
 OPSET = 13  # The first whose QuantizeLinear takes an axis.
 SKIP_KEY = "backend.quantize.skip_conv_layers"
 
 
 def insert_qdq(
-    model: Any, table: RangeTable, options: QuantizeOptions, normalization: Normalization | None = None
+    model: Any, calibration: Calibration, options: QuantizeOptions, normalization: Normalization | None = None
 ) -> Any:
     """A float onnx.ModelProto -> one that computes almost the same through integers, written as QDQ.
 
-    Weights are s8 with a scale for each output channel; biases stay float32. Activations are u8 with one scale a tensor
+    Weights are s8 with a scale for each output channel, rounded as `round_weights` does; biases stay float32. Depthwise
+    convolutions stay float: see `quantized_tensors`. Activations are u8 with one scale a tensor
     and, where they differ, a zero point for each channel (axis 1), behind an exact equalization of the channels.
     Without `quantize_per_channel`, weights and activations have one scale and zero point a tensor, and nothing is
     equalized. Which tensors become integers: `quantized_tensors`; all that read one read its integers. `normalization`
     says what u8 pixels become the model's input by: the integers of the input are these pixels then, where the mean is
     a whole number of steps. Raises ConfigError for a skipped layer that the model lacks, CompileError for a model that
-    cannot hold QDQ, ValueError when `table` is of another model or other options.
+    cannot hold QDQ, ValueError when `calibration` is of another model or other options.
     """
     check_float(model)
     skipped = selected_layers(convolution_names(model), options.skip_conv_layers, SKIP_KEY)
     model = fold_batch_norm(model)
     graph = Graph.of(model)
     tensors = quantized_tensors(graph, skipped)
-    bounds = {name: _bounds(graph, name, table) for name in tensors}
+    bounds = {name: _bounds(graph, name, calibration) for name in tensors}
+    factors: dict[str, Float64] = {}
     if options.quantize_per_channel:
         spans = {name: high - low for name, (low, high) in bounds.items() if carried_from(graph, name) not in tensors}
         factors = channel_factors(graph, spans)
@@ -51,7 +55,7 @@ def insert_qdq(
             affines[entry.name] = affine_of_pixels(normalization)
     for name in tensors:  # In the order they are made, so that a source is there before what is picked from it.
         affines[name] = affines.get(carried_from(graph, name) or name, affines[name])
-    _quantize_weights(model, skipped, options.quantize_per_channel)
+    _quantize_weights(model, skipped, options.quantize_per_channel, calibration, factors)
     _quantize_activations(model, affines)
     return model
 
@@ -67,19 +71,24 @@ def check_float(model: Any) -> None:
         raise CompileError("frontend.checkpoint: the model is quantized already, expected a float one to calibrate")
 
 
-def _bounds(graph: Graph, tensor: str, table: RangeTable) -> tuple[Float64, Float64]:
+def _bounds(graph: Graph, tensor: str, calibration: Calibration) -> tuple[Float64, Float64]:
     """Low and high (C,) of a tensor, or of what its values are picked from."""
     source = carried_from(graph, tensor)
     if source is not None:
-        return _bounds(graph, source, table)
-    if tensor not in table.ranges:
+        return _bounds(graph, source, calibration)
+    if tensor not in calibration.ranges:
         raise ValueError(f"the ranges are of another model: they have none of {tensor}")
-    found = table.ranges[tensor]
+    found = calibration.ranges[tensor]
     return np.array(found.low), np.array(found.high)
 
 
-def _quantize_weights(model: Any, skipped: frozenset[int], per_channel: bool) -> None:
-    """Put the weights of every convolution that is not skipped behind a DequantizeLinear."""
+def _quantize_weights(
+    model: Any, skipped: frozenset[int], per_channel: bool, calibration: Calibration, factors: Mapping[str, Float64]
+) -> None:
+    """Put the weights of every convolution that becomes integer behind a DequantizeLinear.
+
+    `factors` (C,) are what tensors were divided by since the calibration.
+    """
     from onnx import helper
 
     graph = Graph.of(model)
@@ -87,9 +96,17 @@ def _quantize_weights(model: Any, skipped: frozenset[int], per_channel: bool) ->
     convolution = -1
     for node in graph.nodes:
         convolution += node.op_type == "Conv"
-        if graph.is_convolution(node) and convolution not in skipped:
+        if becomes_integer(graph, node) and convolution not in skipped:
+            weights = weights_of(graph, node)
+            scale = weight_scale(weights.weight, per_channel)
+            if convolution not in calibration.moments:
+                raise ValueError(f"the moments are of another model: they have none of convolution {convolution}")
+            moments = calibration.moments[convolution]
+            if node.input[0] in factors:
+                moments = moments.with_inputs_times(weights.by_input(1 / factors[node.input[0]]), weights.groups)
+            quantized, shift = round_weights(weights.weight, scale, moments, weights.groups)
+            set_weights(model, node, replace(weights, bias=weights.bias + shift))
             name = node.input[1]
-            quantized, scale = quantize_weight(weights_of(graph, node).weight, per_channel)
             inputs = _constants(model, name, quantized=quantized, scale=scale, zero_point=np.zeros_like(scale, np.int8))
             axis = {"axis": 0} if scale.ndim else {}
             node.input[1] = f"{name}.dequantized"

@@ -4,6 +4,7 @@ from collections.abc import Collection
 from typing import Any
 
 from facedeploy.quantize.graph import ACTIVATIONS, Graph, resize_mode
+from facedeploy.quantize.weights import weights_of
 
 
 def observed_tensors(graph: Graph) -> tuple[str, ...]:
@@ -14,18 +15,18 @@ def observed_tensors(graph: Graph) -> tuple[str, ...]:
 def quantized_tensors(graph: Graph, skipped: Collection[int] = ()) -> tuple[str, ...]:
     """The tensors that become integers, in the order they are made; `skipped` are indices of convolutions.
 
-    They are what is stored between integer kernels: the input of each convolution that is not skipped, which is an
-    activation's output and not the convolution's in front of it; and of an addition that leads to such an input, the
-    operands that are not computed in the same kernel. That kernel is the last convolution among the operands, and what
-    the others hold is read where it is stored: before it is resized, say. The outputs of the last convolutions stay
-    float. Each is among the `observed_tensors`.
+    They are what is stored between integer kernels: the input of each convolution that becomes integer and is not
+    skipped, which is an activation's output and not the convolution's in front of it; and of an addition that leads to
+    such an input, the operands that are not computed in the same kernel. That kernel is the last convolution among the
+    operands, and what the others hold is read where it is stored: before it is resized, say. The outputs of the last
+    convolutions stay float. Each is among the `observed_tensors`.
     """
     return _placed(graph, skipped, with_fused=False)
 
 
 def _placed(graph: Graph, skipped: Collection[int], with_fused: bool) -> tuple[str, ...]:
     convolutions = enumerate(node for node in graph.nodes if node.op_type == "Conv")
-    found = {node.input[0] for index, node in convolutions if index not in skipped and graph.is_convolution(node)}
+    found = {node.input[0] for index, node in convolutions if index not in skipped and becomes_integer(graph, node)}
     for node in reversed(graph.nodes):  # What is found for a node says what its operands are for.
         operands = graph.activations(node)
         if node.op_type == "Add" and len(operands) > 1 and _leads_to(graph, node, found):
@@ -35,6 +36,19 @@ def _placed(graph: Graph, skipped: Collection[int], with_fused: bool) -> tuple[s
         elif carries(node) and node.output[0] in found:
             found.add(node.input[0])
     return _in_order(graph, found)
+
+
+def becomes_integer(graph: Graph, node: Any) -> bool:
+    """Whether a node is a convolution of constants that gains by it: dense, or of few groups.
+
+    A depthwise one has few products to speed up, and reads each number for a few of them only. In float it can follow
+    the dense one in front of it without a rounding in between, which costs time and most of the accuracy that int8
+    loses on nets of such pairs.
+    """
+    if not graph.is_convolution(node):
+        return False
+    weights = weights_of(graph, node)
+    return weights.groups == 1 or weights.weight.shape[1] > 1
 
 
 def carries(node: Any) -> bool:

@@ -31,10 +31,13 @@ class Weights:
 
     def with_inputs_times(self, factor: Float64) -> "Weights":
         """The convolution that multiplies its input channels by `factor` (I,) first."""
-        outputs, inputs = self.weight.shape[:2]
-        by_output = np.repeat(factor.reshape(self.groups, inputs), outputs // self.groups, axis=0)
-        expanded = by_output.reshape(outputs, inputs, *[1] * (self.weight.ndim - 2))
-        return Weights(self.weight * expanded, self.bias, self.groups)
+        by_output = np.repeat(self.by_input(factor), len(self.weight) // self.groups, axis=0)
+        return Weights(self.weight * by_output.reshape(self.weight.shape), self.bias, self.groups)
+
+    def by_input(self, factor: Float64) -> Float64:
+        """A factor (I,) of input channels for each input of an output, (groups, inputs of a group)."""
+        kernel_size = int(np.prod(self.weight.shape[2:]))
+        return np.repeat(factor.reshape(self.groups, -1), kernel_size, axis=1)
 
 
 def weights_of(graph: Graph, convolution: Any) -> Weights:
