@@ -94,9 +94,10 @@ def _quantize_weights(
     graph = Graph.of(model)
     nodes = list[Any]()
     convolution = -1
-    for node in graph.nodes:
+    integer = [becomes_integer(graph, node) for node in graph.nodes]  # Before any is changed.
+    for node, wanted in zip(graph.nodes, integer, strict=True):
         convolution += node.op_type == "Conv"
-        if becomes_integer(graph, node) and convolution not in skipped:
+        if wanted and convolution not in skipped:
             weights = weights_of(graph, node)
             scale = weight_scale(weights.weight, per_channel)
             if convolution not in calibration.moments:

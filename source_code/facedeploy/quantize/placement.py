@@ -39,16 +39,27 @@ def _placed(graph: Graph, skipped: Collection[int], with_fused: bool) -> tuple[s
 
 
 def becomes_integer(graph: Graph, node: Any) -> bool:
-    """Whether a node is a convolution of constants that gains by it: dense, or of few groups.
+    """Whether a node is a convolution of constants that gains by integers.
 
-    A depthwise one has few products to speed up, and reads each number for a few of them only. In float it can follow
-    the dense one in front of it without a rounding in between, which costs time and most of the accuracy that int8
-    loses on nets of such pairs.
+    All but a depthwise one that alone reads what a dense one makes, perhaps through activations. It has few products to
+    speed up, and in float it follows that one in the same kernel without a rounding in between, which costs time and
+    most of the accuracy that int8 loses on nets of such pairs.
     """
-    if not graph.is_convolution(node):
-        return False
+    return graph.is_convolution(node) and not (_is_depthwise(graph, node) and _follows_dense(graph, node.input[0]))
+
+
+def _is_depthwise(graph: Graph, node: Any) -> bool:
     weights = weights_of(graph, node)
-    return weights.groups == 1 or weights.weight.shape[1] > 1
+    return weights.groups > 1 and weights.weight.shape[1] == 1
+
+
+def _follows_dense(graph: Graph, tensor: str) -> bool:
+    while graph.only_reader(tensor) is not None and tensor in graph.producers:
+        node = graph.producers[tensor]
+        if node.op_type not in ACTIVATIONS:
+            return graph.is_convolution(node) and not _is_depthwise(graph, node)
+        tensor = node.input[0]
+    return False
 
 
 def carries(node: Any) -> bool:

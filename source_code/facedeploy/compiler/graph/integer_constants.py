@@ -7,6 +7,7 @@ import numpy.typing as npt
 
 from facedeploy.compiler.graph.nodes import Convolution, FloatArray, HeadLevel, Part, Value
 from facedeploy.compiler.kernels.blocked.integers import Step
+from facedeploy.compiler.kernels.blocked.layout import pack_depthwise
 
 Float64 = npt.NDArray[np.float64]
 
@@ -43,6 +44,14 @@ def output_steps(node: Convolution | HeadLevel, lanes: int) -> FloatArray:
         rows[Step.RESIDUAL_SCALE] = scale / unit
         rows[Step.RESIDUAL_BIAS] = -zero * scale / unit
     return np.stack([_in_blocks(row, lanes) for row in rows]).astype(np.float32)
+
+
+def depthwise_steps(node: Convolution, lanes: int) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Weights (blocks, h, w, lanes), bias and zero point (blocks, lanes) of a float one, in steps of its output."""
+    unit, zero_point = (np.broadcast_to(each, len(node.bias)) for each in _affine(node.output))
+    weights = (node.weights / unit.reshape(-1, 1, 1, 1)).astype(np.float32)
+    bias, zeros = (_in_blocks(each, lanes).astype(np.float32) for each in (node.bias / unit, zero_point))
+    return pack_depthwise(weights, lanes), bias, zeros
 
 
 def _depthwise(node: Convolution | HeadLevel) -> bool:

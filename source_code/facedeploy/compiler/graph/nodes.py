@@ -234,6 +234,31 @@ class Cascade(Node):
 
 
 @dataclass(eq=False)
+class IntegerCascade(Node):
+    """Dense convolutions of integers, each with the depthwise one that alone reads its floats; a chain of such pairs.
+
+    Each pair alone reads the integers of the one before.
+    """
+
+    chain: list[tuple[Convolution, Convolution]]
+
+    @property
+    def inputs(self) -> list[Value]:
+        """The source of the first one."""
+        return self.chain[0][0].inputs
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Of all."""
+        return tuple(name for pair in self.chain for node in pair for name in node.layers)
+
+    @property
+    def multiply_adds(self) -> int:
+        """Of all."""
+        return sum(node.multiply_adds for pair in self.chain for node in pair)
+
+
+@dataclass(eq=False)
 class HeadLevel:
     """The sources of one level, with weights (O, I, 1, 1), and bias of all outputs one after the other.
 

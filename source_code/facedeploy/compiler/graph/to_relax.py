@@ -11,7 +11,7 @@ from tvm import relax
 
 from facedeploy.artifact.manifest import Kernel
 from facedeploy.compiler.graph.blocked_operators import blocked_operators
-from facedeploy.compiler.graph.integer_constants import integer_weights, output_steps, sum_starts
+from facedeploy.compiler.graph.integer_constants import depthwise_steps, integer_weights, output_steps, sum_starts
 from facedeploy.compiler.graph.nodes import (
     Cascade,
     Convolution,
@@ -20,6 +20,7 @@ from facedeploy.compiler.graph.nodes import (
     Graph,
     HeadLevel,
     Heads,
+    IntegerCascade,
     Node,
     Operator,
     Part,
@@ -43,6 +44,7 @@ from facedeploy.compiler.kernels.blocked.direct import Source, channel_blocks
 from facedeploy.compiler.kernels.blocked.elementwise import elementwise
 from facedeploy.compiler.kernels.blocked.emit import F32, Epilogue
 from facedeploy.compiler.kernels.blocked.heads import Level, Output, heads_convolution
+from facedeploy.compiler.kernels.blocked.integer_cascade import PairSpec, integer_cascade
 from facedeploy.compiler.kernels.blocked.integer_depthwise import integer_depthwise
 from facedeploy.compiler.kernels.blocked.integers import IntegerArithmetic, pack_integers
 from facedeploy.compiler.kernels.blocked.layout import (
@@ -122,6 +124,8 @@ class _Emitter:
                 self.emit_separable(node)
             case Cascade():
                 self.emit_cascade(node)
+            case IntegerCascade():
+                self.emit_integer_cascade(node)
             case Heads():
                 self.emit_heads(node)
 
@@ -278,6 +282,23 @@ class _Emitter:
         chosen, reason = self.choose(chain(shape, specs, self.target))
         self.call(chosen.build(name), [source, *arguments], node, reason)
 
+    def emit_integer_cascade(self, node: IntegerCascade) -> None:
+        source, output = self.layouts[id(node.inputs[0])], self.layouts[id(node.outputs[0])]
+        specs, arguments, inner = [], [self.as_blocked(node.inputs[0])], source
+        for dense, depthwise in node.chain:
+            middle, made = self.layouts[id(dense.output)], self.layouts[id(depthwise.output)]
+            slopes = float(dense.slopes[0]), float(depthwise.slopes[0])
+            quantized = depthwise.output.dtype != F32
+            specs.append(PairSpec(dense.window, slopes[0], middle, depthwise.window, slopes[1], made, quantized))
+            channels = channel_blocks([Source(inner, 0, inner.blocks)])
+            weights = pack_integers(integer_weights(dense), channels, inner.block, middle.block, self.target)
+            arguments += self.integer_constants(weights, dense, middle.block)
+            arguments += map(_constant, depthwise_steps(depthwise, made.block))
+            inner = made
+        name = f"integer_cascade{len(specs)}_{source.channels}x{output.height}x{output.width}_{output.channels}"
+        function, tiles = integer_cascade(name, source, specs, self.target)
+        self.call(function, arguments, node, "; ".join(tile.reason for tile in tiles))
+
     def emit_heads(self, node: Heads) -> None:
         integer = node.levels[0].sources[0].value.dtype != "float32"
         levels, arguments = [], []
@@ -305,7 +326,7 @@ class _Emitter:
         self,
         function: Any,
         arguments: Sequence[Any],
-        node: Convolution | Separable | Cascade | Heads,
+        node: Convolution | Separable | Cascade | IntegerCascade | Heads,
         reason: str,
         planar: bool = False,
     ) -> None:
@@ -406,6 +427,8 @@ def _convolutions(node: Node) -> list[Convolution]:
             return [node.depthwise, node.pointwise]
         case Cascade():
             return [convolution for layer in node.chain for convolution in _convolutions(layer)]
+        case IntegerCascade():
+            return [convolution for pair in node.chain for convolution in pair]
     return []
 
 

@@ -12,6 +12,7 @@ from facedeploy.compiler.kernels.blocked.candidates import Chooser, by_model
 from facedeploy.compiler.passes.fuse_cascade import fuse_cascade
 from facedeploy.compiler.passes.fuse_epilogue import fuse_epilogue
 from facedeploy.compiler.passes.fuse_heads import fuse_heads
+from facedeploy.compiler.passes.fuse_integer_cascade import fuse_integer_cascade
 from facedeploy.compiler.passes.fuse_separable import fuse_separable
 from facedeploy.compiler.passes.merge_parallel import merge_parallel
 from facedeploy.compiler.passes.remove_concatenation import remove_concatenation
@@ -23,6 +24,7 @@ GRAPH_PASSES: tuple[Callable[[Graph], None], ...] = (
     remove_concatenation,
     fuse_heads,
     use_integers,
+    fuse_integer_cascade,
     merge_parallel,
     fuse_separable,
     fuse_cascade,

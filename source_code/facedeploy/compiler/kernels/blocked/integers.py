@@ -136,10 +136,7 @@ class Requantization:
             result = activate(result + self._multiply_add(added, scale, bias), epilogue.slope_after, self.lanes)
         if not epilogue.quantized:
             return result
-        shifted = tirx.nearbyint(result) + self.step(Step.ZERO_POINT, block)
-        # Clamped as floats, since numbers beyond int32 have no defined integer.
-        clamped = tirx.Min(tirx.Max(shifted, splat(0.0, self.lanes)), splat(255.0, self.lanes))
-        return tirx.Cast(vector(self.lanes, U8), tirx.Cast(vector(self.lanes, S32), clamped))
+        return to_u8(result, self.step(Step.ZERO_POINT, block), self.lanes)
 
     def fill_halo(self, buffer: Any, layout: Blocked, epilogue: Epilogue) -> None:
         """The integer that stands for 0, of each channel."""
@@ -148,8 +145,7 @@ class Requantization:
             return
 
         def zero(block: Any) -> Any:
-            number = tirx.Cast(vector(self.lanes, S32), self.step(Step.ZERO_POINT, block))
-            return T.Bind(tirx.Cast(vector(self.lanes, U8), number))
+            return T.Bind(to_u8(splat(0.0, self.lanes), self.step(Step.ZERO_POINT, block), self.lanes))
 
         fill_halo(buffer, layout, zero)
 
@@ -158,6 +154,14 @@ class Requantization:
         if "fma" not in self.target.features:
             return value * factor + addend
         return tirx.call_llvm_pure_intrin(vector(self.lanes), "llvm.fma", value, factor, addend)
+
+
+def to_u8(value: Any, zero_point: Any, lanes: int) -> Any:
+    """A float32 vector in steps of the integers -> u8, rounded to nearest, ties to even."""
+    shifted = tirx.nearbyint(value) + zero_point
+    # Clamped as floats, since numbers beyond int32 have no defined integer.
+    clamped = tirx.Min(tirx.Max(shifted, splat(0.0, lanes)), splat(255.0, lanes))
+    return tirx.Cast(vector(lanes, U8), tirx.Cast(vector(lanes, S32), clamped))
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from tvm import tirx
 from tvm.tirx.script.builder import ir as T
 
 from facedeploy.compiler.kernels.blocked.emit import argument, broadcast, fill_halo, kernel, load, splat, store, vector
-from facedeploy.compiler.kernels.blocked.integers import GROUP, S32, U8
+from facedeploy.compiler.kernels.blocked.integers import GROUP, S32, U8, to_u8
 from facedeploy.compiler.kernels.blocked.layout import Blocked
 from facedeploy.compiler.kernels.blocked.rows import for_vectors
 from facedeploy.compiler.target import Target
@@ -39,9 +39,7 @@ def quantize(name: str, layout: Blocked, target: Target) -> Any:
                         zero = broadcast(
                             tirx.Cast("float32", zero_point[channel // layout.block, channel % layout.block]), lanes
                         )
-                        shifted = tirx.nearbyint(value) + zero
-                        clamped = tirx.Min(tirx.Max(shifted, splat(0.0, lanes)), splat(255.0, lanes))
-                        integer = tirx.Cast(vector(lanes, S32), clamped)
+                        integer = tirx.Cast(vector(lanes, S32), to_u8(value, zero, lanes))
                         word = T.Bind(word | (integer << splat(8 * (channel % GROUP), lanes, S32)))
                     # (TVM does not take the reinterpretation of a constant.)
                     many = GROUP * lanes
