@@ -14,12 +14,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("config", metavar="CONFIG.yaml", help="a build config of yours, or the name of a shipped one")
     parser.add_argument(
+        "--no-speed", action="store_true", help="int8: do not build fp32 as well to compare the speed of both"
+    )
+    parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="override a key, e.g. backend.dtype=fp32"
     )
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Compile, and say what was written."""
+    from facedeploy.cli.calibration_bar import calibration_bar
     from facedeploy.config.build_config import notes
     from facedeploy.config.load import load_build_config
     from facedeploy.config.shipped import find_config
@@ -36,7 +40,8 @@ def run(arguments: argparse.Namespace) -> int:
     from facedeploy.compiler.build import compile_model
 
     started = time.monotonic()
-    artifact = compile_model(config, note=print)
+    with calibration_bar() as (note, on_image):
+        artifact = compile_model(config, note, on_image)
     manifest = artifact.manifest
     for spec in manifest.inputs:
         print(f"input   {spec}")
@@ -53,4 +58,10 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"wrote   {artifact.prefix.with_name(name)} ({entry.size:,} bytes)")
     print(f"wrote   {artifact.prefix.with_name(MANIFEST)}")
     print(f"compiled {manifest.name} in {time.monotonic() - started:.1f} s; prefix: {artifact.prefix}")
+    if manifest.dtype == "int8" and not arguments.no_speed:
+        from facedeploy.analysis.precision_speed import precision_speed
+
+        speed = precision_speed(artifact, config)
+        if speed:
+            print(f"speed   {speed}")
     return 0

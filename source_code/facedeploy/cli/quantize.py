@@ -34,8 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Calibrate, write, and say what was written."""
-    from tqdm import tqdm
-
+    from facedeploy.cli.calibration_bar import calibration_bar
     from facedeploy.config.build_config import notes
     from facedeploy.config.load import load_build_config
     from facedeploy.config.shipped import find_config
@@ -52,14 +51,8 @@ def run(arguments: argparse.Namespace) -> int:
     from facedeploy.compiler.quantize import quantize_model
 
     evaluation = _listed(arguments.evaluation) if arguments.evaluation else []
-    # disable=None: no bar where stderr is not a terminal.
-    with tqdm(desc="calibrate", unit="image", leave=False, disable=None) as bar:
-
-        def advance(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
-        quantized = quantize_model(config, evaluation=evaluation, note=bar.write, on_image=advance)
+    with calibration_bar() as (note, advance):
+        quantized = quantize_model(config, evaluation=evaluation, note=note, on_image=advance)
     output: Path = arguments.output or Path(config.workspace.path) / config.name / f"{config.name}.qdq.onnx"
     if output.resolve() == quantized.source.resolve():
         raise ConfigError(f"--output: {output} is frontend.checkpoint, the float model: name another file")
@@ -70,8 +63,8 @@ def run(arguments: argparse.Namespace) -> int:
     print(f"layers  {len(quantized.in_int8)} of {total} convolutions in int8{in_float}")
     print(f"wrote   {output} ({output.stat().st_size:,} bytes)")
     print(
-        "it runs in onnxruntime (on a CPU without VNNI, disable graph optimizations for exact arithmetic); "
-        "facedeploy compile does not take it yet"
+        "facedeploy compile takes it as frontend.checkpoint; it runs in onnxruntime too (on a CPU without VNNI, "
+        "disable graph optimizations for exact arithmetic)"
     )
     return 0
 

@@ -21,9 +21,11 @@ from facedeploy.compiler.extra_ops import add_extra_op, post_process_of
 from facedeploy.compiler.frontend.checkpoint import find_checkpoint, image_spec, read_checkpoint
 from facedeploy.compiler.frontend.onnx_file import import_onnx, metadata_of
 from facedeploy.compiler.kernels.blocked.candidates import Chooser, by_model
+from facedeploy.compiler.kernels.blocked.integers import dot_of, instruction_of
 from facedeploy.compiler.kernels.normalize import normalize
 from facedeploy.compiler.pipeline import phases, run_phases
 from facedeploy.compiler.plan_memory import plan_memory
+from facedeploy.compiler.quantize import quantize
 from facedeploy.compiler.reason import reason_of
 from facedeploy.compiler.target import Target, resolve_target
 from facedeploy.compiler.tuning.tuner import tuner_of
@@ -33,6 +35,8 @@ from facedeploy.core.normalization import Normalization
 from facedeploy.core.tensor_spec import TensorSpec
 from facedeploy.core.version import __version__
 from facedeploy.image.process_ops import normalization_of
+from facedeploy.quantize.calibrate import Progress
+from facedeploy.quantize.insert_qdq import is_quantized
 
 
 @dataclass(frozen=True)
@@ -47,17 +51,20 @@ class Executable:
     input_alignment: int
 
 
-def compile_model(config: BuildConfig, note: Callable[[str], None] = lambda _: None) -> Artifact:
+def compile_model(
+    config: BuildConfig,
+    note: Callable[[str], None] = lambda _: None,
+    on_image: Progress = lambda done, total: None,
+) -> Artifact:
     """Compile what `config` says and write `<workspace.path>/<name>/mod.{so,params,json}`.
 
-    `note` is told, a line each, what is worth knowing. Raises CompileError, DependencyError, and ArtifactError when the
-    files cannot be written; nothing is written then.
+    `note` is told, a line each, what is worth knowing; `on_image(done, total)` after each image that calibrates int8.
+    Raises CompileError, DependencyError, what `quantize_model` raises, and ArtifactError when the files cannot be
+    written; nothing is written then.
     """
-    if config.backend.dtype != "fp32":
-        so_far = "; `facedeploy quantize` writes an int8 ONNX of this config" if config.backend.dtype == "int8" else ""
+    if config.backend.dtype not in ("fp32", "int8"):
         raise CompileError(
-            f"backend.dtype: got {config.backend.dtype}, this version compiles fp32 only (--set backend.dtype=fp32)"
-            f"{so_far}"
+            f"backend.dtype: got {config.backend.dtype}, this version compiles fp32 and int8 (--set backend.dtype=fp32)"
         )
     if cc.get_cc() is None:
         raise DependencyError("compiling needs a C compiler (cc, gcc or clang) to link mod.so: apt-get install gcc")
@@ -65,6 +72,8 @@ def compile_model(config: BuildConfig, note: Callable[[str], None] = lambda _: N
     checkpoint = find_checkpoint(config.frontend, note)
     image = image_spec(config.frontend)
     model = read_checkpoint(checkpoint, config.frontend)
+    if config.backend.dtype == "int8":
+        model = _quantized(config, checkpoint, model, target, note, on_image)
     module, outputs = import_onnx(model, image, checkpoint)
     normalization = normalization_of(config.dataset.process_ops) if config.dataset else None
     post = post_process_of(config, outputs)
@@ -105,6 +114,22 @@ def compile_model(config: BuildConfig, note: Callable[[str], None] = lambda _: N
         manifest,
         {CODE: lambda path: _link(library, path), PARAMS: executable.parameters.tofile},
     )
+
+
+def _quantized(
+    config: BuildConfig, checkpoint: Path, model: Any, target: Target, note: Callable[[str], None], on_image: Progress
+) -> Any:
+    """The model with QDQ; one that has them says itself where integers are."""
+    instruction = instruction_of(target)
+    slower = "" if dot_of(target) == "vnni" else ", since it lacks VNNI: expect no gain in speed over fp32"
+    note(f"int8: {target.name} multiplies integers by {instruction}{slower}")
+    if is_quantized(model):
+        note(f"{checkpoint} is quantized already: its integers are used, dataset and backend.quantize are not")
+        return model
+    quantized = quantize(config, checkpoint, model, note=note, on_image=on_image)
+    total = len(quantized.in_int8) + len(quantized.in_float)
+    note(f"layers  {len(quantized.in_int8)} of {total} convolutions in int8")
+    return quantized.model
 
 
 def lower(

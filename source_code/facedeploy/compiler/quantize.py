@@ -1,4 +1,4 @@
-"""Build config of int8 -> QDQ ONNX: the whole of `facedeploy quantize`."""
+"""Build config of int8 -> QDQ ONNX: the whole of `facedeploy quantize`, and what `compile_model` does first."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -42,14 +42,28 @@ def quantize_model(
     model that cannot be read or quantized; DataError and ImageError: images that are missing, unreadable or evaluated;
     DependencyError without onnxruntime.
     """
+    checkpoint = find_checkpoint(config.frontend, note)
+    model = read_checkpoint(checkpoint, config.frontend)
+    return quantize(config, checkpoint, model, evaluation=evaluation, note=note, on_image=on_image)
+
+
+def quantize(
+    config: BuildConfig,
+    checkpoint: Path,
+    model: Any,
+    *,
+    evaluation: Sequence[ImageFile] = (),
+    note: Callable[[str], None] = lambda _: None,
+    on_image: Progress = lambda done, total: None,
+) -> QuantizedModel:
+    """`quantize_model` of an onnx.ModelProto that was read from `checkpoint`."""
     options, dataset = config.backend.quantize, config.dataset
     if config.backend.dtype != "int8" or options is None or dataset is None:
         raise ConfigError(
             f"backend.dtype: got {config.backend.dtype}, quantizing needs a config of int8, such as "
             "build_in/build/mobilenet0.25_int8.yaml"
         )
-    checkpoint = find_checkpoint(config.frontend, note)
-    model = with_static_input(read_checkpoint(checkpoint, config.frontend), image_spec(config.frontend), checkpoint)
+    model = with_static_input(model, image_spec(config.frontend), checkpoint)
     check_float(model)
     names = convolution_names(model)
     if not names:

@@ -67,8 +67,13 @@ def check_float(model: Any) -> None:
         raise CompileError(
             f"backend.dtype: int8 needs a model of opset {OPSET} or newer, got {opset}: export it with a newer one"
         )
-    if any(node.op_type == "QuantizeLinear" for node in model.graph.node):
+    if is_quantized(model):
         raise CompileError("frontend.checkpoint: the model is quantized already, expected a float one to calibrate")
+
+
+def is_quantized(model: Any) -> bool:
+    """Whether an onnx.ModelProto says where integers are."""
+    return any(node.op_type == "QuantizeLinear" for node in model.graph.node)
 
 
 def _bounds(graph: Graph, tensor: str, calibration: Calibration) -> tuple[Float64, Float64]:

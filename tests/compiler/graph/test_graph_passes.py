@@ -8,12 +8,12 @@ import numpy as np
 import onnx
 import pytest
 import tvm
-from onnx import helper
+from net import Net, kinds
 from tvm.relax import transform
 from tvm.relax.frontend.onnx import from_onnx
 
 from facedeploy.compiler.graph.from_relax import graph_of
-from facedeploy.compiler.graph.nodes import Cascade, Convolution, Graph, Heads, Operator, Part, Pooling, Separable
+from facedeploy.compiler.graph.nodes import Cascade, Convolution, Graph, Heads, Part, Pooling, Separable
 from facedeploy.compiler.graph.to_relax import relax_of
 from facedeploy.compiler.passes.fold_reshapes import fold_reshapes
 from facedeploy.compiler.passes.fuse_cascade import fuse_cascade
@@ -29,33 +29,6 @@ MakeModel = Callable[..., onnx.ModelProto]
 Import = Callable[..., Graph]
 
 
-class Net:
-    """Nodes and weights of a small ONNX model, node by node; every method returns the name of what it makes."""
-
-    def __init__(self) -> None:
-        self.nodes: list[onnx.NodeProto] = []
-        self.weights: dict[str, np.ndarray] = {}
-
-    def add(self, kind: str, *inputs: str, **attributes: object) -> str:
-        name = f"{kind.lower()}_{len(self.nodes)}"
-        self.nodes.append(helper.make_node(kind, list(inputs), [name], **attributes))
-        return name
-
-    def constant(self, array: np.ndarray) -> str:
-        name = f"constant_{len(self.weights)}"
-        self.weights[name] = array
-        return name
-
-    def conv(
-        self, source: str, inputs: int, outputs: int, kernel: int = 3, group: int = 1, **attributes: object
-    ) -> str:
-        rng = np.random.default_rng(len(self.nodes))
-        weights = self.constant(rng.normal(0, 0.3, (outputs, inputs // group, kernel, kernel)).astype(np.float32))
-        bias = self.constant(rng.normal(0, 1, outputs).astype(np.float32))
-        pads = [kernel // 2] * 4
-        return self.add("Conv", source, weights, bias, group=group, pads=pads, **attributes)
-
-
 @pytest.fixture
 def imported(make_graph: MakeModel) -> Import:
     def build(net: Net, outputs: list[str], shape: tuple[int, ...] = (1, 16, 8, 8)) -> Graph:
@@ -68,10 +41,6 @@ def imported(make_graph: MakeModel) -> Import:
         return graph
 
     return build
-
-
-def kinds(graph: Graph) -> list[str]:
-    return [node.name if isinstance(node, Operator) else type(node).__name__ for node in graph.nodes]
 
 
 def test_import_knows_dense_and_depthwise_and_leaves_other_groups(imported: Import) -> None:

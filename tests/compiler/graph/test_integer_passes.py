@@ -1,0 +1,230 @@
+"""QDQ graphs before and after the passes that make them integer, and what they compute then, beside onnxruntime."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from differential import compiled
+from net import Net, kinds
+
+from facedeploy.compiler.frontend.onnx_file import import_onnx
+from facedeploy.compiler.graph.attributes import layers_of
+from facedeploy.compiler.graph.from_relax import graph_of
+from facedeploy.compiler.graph.nodes import Convolution, Graph, Heads, IntegerCascade
+from facedeploy.compiler.passes.block_convolutions import GRAPH_PASSES
+from facedeploy.compiler.passes.fuse_epilogue import fuse_epilogue
+from facedeploy.compiler.passes.remove_concatenation import remove_concatenation
+from facedeploy.compiler.passes.use_integers import use_integers
+from facedeploy.compiler.pipeline import phases
+from facedeploy.compiler.target import Target
+from facedeploy.core.tensor_spec import TensorSpec
+
+MakeModel = Callable[..., onnx.ModelProto]
+STEP = np.float32(0.05)
+
+
+class IntegerNet(Net):
+    """A Net with QuantizeLinear and DequantizeLinear."""
+
+    def integers(
+        self, source: str, zero_point: Any = 100, dtype: Any = np.uint8, scale: Any = STEP, **attributes: object
+    ) -> str:
+        """What a tensor becomes as integers, as floats again."""
+        parameters = [self.constant(np.asarray(scale, np.float32)), self.constant(np.asarray(zero_point, dtype))]
+        quantized = self.add("QuantizeLinear", source, *parameters, **attributes)
+        return self.add("DequantizeLinear", quantized, *parameters, **attributes)
+
+    def integer_conv(
+        self, source: str, inputs: int, outputs: int, kernel: int = 3, group: int = 1, **attributes: object
+    ) -> str:
+        """A convolution of s8 weights with a scale for each output, and a float bias."""
+        rng = np.random.default_rng(len(self.nodes))
+        integers = rng.integers(-127, 128, (outputs, inputs // group, kernel, kernel), np.int8)
+        scales = rng.uniform(0.5, 2, outputs) * 0.02 / (kernel * (inputs / group) ** 0.5)
+        constants = [integers, scales.astype(np.float32), np.zeros(outputs, np.int8)]
+        weights = self.add("DequantizeLinear", *map(self.constant, constants), axis=0)
+        bias = self.constant(rng.normal(0, 1, outputs).astype(np.float32))
+        return self.add("Conv", source, weights, bias, group=group, pads=[kernel // 2] * 4, **attributes)
+
+    def leaky(self, source: str) -> str:
+        return self.add("LeakyRelu", source, alpha=0.1)
+
+
+def zero_points(channels: int) -> list[int]:
+    return np.random.default_rng(channels).integers(60, 140, channels).tolist()
+
+
+def graph_before(model: onnx.ModelProto, shape: tuple[int, ...], target: Target) -> Graph:
+    module, _ = import_onnx(model, TensorSpec("input", shape, "float32"), Path("model.onnx"))
+    with target.tvm_target:
+        for apply in phases(target)[0].passes:
+            module = apply(module)
+    graph = graph_of(module["main"], layers_of(module))
+    assert graph is not None
+    return graph
+
+
+def graph_after(model: onnx.ModelProto, shape: tuple[int, ...], target: Target) -> Graph:
+    graph = graph_before(model, shape, target)
+    for graph_pass in GRAPH_PASSES:
+        graph_pass(graph)
+    return graph
+
+
+def assert_computes_as_written(model: onnx.ModelProto, shape: tuple[int, ...], target: Target) -> None:
+    """As onnxruntime without optimizations; a tie may be rounded otherwise, which moves what follows by a step."""
+    image = np.random.default_rng(5).normal(0, 2, shape).astype(np.float32)
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    for got, expected in zip(compiled(model, image, target), session.run(None, {"input": image}), strict=True):
+        assert got.shape == expected.shape
+        error = np.abs(got - expected)
+        assert error.max() < 0.1 * max(1.0, np.abs(expected).max())
+        assert (error > 1e-4 * max(1.0, np.abs(expected).max())).mean() < 0.02
+
+
+SHAPE = (1, 3, 16, 20)
+
+
+def separable_net() -> IntegerNet:
+    net = IntegerNet()
+    first = net.leaky(
+        net.integer_conv(net.integers("input", zero_points(3), axis=1, scale=[STEP] * 3), 3, 8, strides=[2, 2])
+    )
+    depthwise = net.leaky(net.conv(first, 8, 8, group=8))
+    point = net.leaky(net.integer_conv(net.integers(depthwise, 90), 8, 24, kernel=1))
+    deeper = net.leaky(net.conv(point, 24, 24, group=24, strides=[2, 2]))
+    net.integer_conv(net.integers(deeper, 110), 24, 5, kernel=1)
+    return net
+
+
+def test_dense_and_depthwise_layers_become_pairs(make_graph: MakeModel, target: Target) -> None:
+    net = separable_net()
+    model = make_graph(net.nodes, [net.nodes[-1].output[0]], net.weights, SHAPE)
+    before = kinds(graph_before(model, SHAPE, target))
+    assert before.count("Quantize") == before.count("Dequantize") == 3
+    assert before.count("Convolution") == 5
+    graph = graph_after(model, SHAPE, target)
+    assert kinds(graph) == ["Quantize", "IntegerCascade", "IntegerCascade", "Convolution"]
+    first, second, last = graph.nodes[1:]
+    assert isinstance(first, IntegerCascade)
+    assert isinstance(second, IntegerCascade)
+    assert isinstance(last, Convolution)
+    assert [node.outputs[0].dtype for node in graph.nodes] == ["uint8", "uint8", "uint8", "float32"]
+    assert last.integer
+    assert [(dense.integer, depthwise.integer) for dense, depthwise in first.chain + second.chain] == [
+        (True, False)
+    ] * 2
+    assert_computes_as_written(model, SHAPE, target)
+
+
+def test_pairs_of_a_large_result_become_one_cascade(make_graph: MakeModel, target: Target) -> None:
+    net = separable_net()
+    shape = (1, 3, 256, 288)
+    model = make_graph(net.nodes, [net.nodes[-1].output[0]], net.weights, shape)
+    graph = graph_after(model, shape, target)
+    assert kinds(graph) == ["Quantize", "IntegerCascade", "Convolution"]
+    cascade = graph.nodes[1]
+    assert isinstance(cascade, IntegerCascade)
+    assert len(cascade.chain) == 2
+    assert_computes_as_written(model, shape, target)
+
+
+def test_addition_of_an_enlarged_tensor_joins_the_integer_convolution(make_graph: MakeModel, target: Target) -> None:
+    net = IntegerNet()
+    image = net.integers("input", 128)
+    coarse = net.integers(
+        net.leaky(net.integer_conv(image, 3, 20, strides=[2, 2])), zero_points(20), axis=1, scale=[0.07] * 20
+    )
+    scales = net.constant(np.array([1, 1, 2, 2], np.float32))
+    how = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+    enlarged = net.add("Resize", coarse, "", scales, **how)
+    total = net.add("Add", net.leaky(net.integer_conv(image, 3, 20, kernel=1)), enlarged)
+    net.integer_conv(net.integers(total, 120), 20, 6)
+    outputs = [net.nodes[-1].output[0], net.integer_conv(coarse, 20, 4, kernel=1)]
+    model = make_graph(net.nodes, outputs, net.weights, SHAPE)
+    graph = graph_after(model, SHAPE, target)
+    assert kinds(graph) == ["Quantize"] + ["Convolution"] * 4
+    added = next(node for node in graph.nodes if isinstance(node, Convolution) and node.residual is not None)
+    assert added.upsample == 2
+    assert added.residual is not None
+    assert (added.residual.dtype, added.output.dtype) == ("uint8", "uint8")
+    assert_computes_as_written(model, SHAPE, target)
+
+
+def test_concatenation_is_quantized_part_by_part_for_heads(make_graph: MakeModel, target: Target) -> None:
+    net = IntegerNet()
+    outputs: dict[int, list[str]] = {8: [], 4: []}
+    shape_of = {width: net.constant(np.array([1, -1, width // 2])) for width in outputs}
+    image = net.integers("input", 128)
+    for stride in (1, 2):
+        parts = [net.integer_conv(image, 3, channels, strides=[stride] * 2) for channels in (32, 16)]
+        joined = net.add("Relu", net.add("Concat", *parts, axis=1))
+        level = net.integers(joined, zero_points(48), axis=1, scale=[STEP] * 48)
+        for width, rows in outputs.items():
+            head = net.add("Transpose", net.integer_conv(level, 48, width, kernel=1), perm=[0, 2, 3, 1])
+            rows.append(net.add("Reshape", head, shape_of[width]))
+    boxes, scores = (net.add("Concat", *rows, axis=1) for rows in outputs.values())
+    model = make_graph(net.nodes, [boxes, net.add("Softmax", scores, axis=-1)], net.weights, SHAPE)
+    graph = graph_before(model, SHAPE, target)
+    fuse_epilogue(graph)
+    assert kinds(graph).count("Quantize") == 3
+    remove_concatenation(graph)
+    assert kinds(graph).count("relax.concat") == 2  # Those of the rows.
+    assert kinds(graph).count("Quantize") == 5
+    graph = graph_after(model, SHAPE, target)
+    assert kinds(graph) == ["Quantize"] + ["Convolution"] * 4 + ["Heads"]
+    heads = graph.nodes[-1]
+    assert isinstance(heads, Heads)
+    assert {value.dtype for value in heads.inputs} == {"uint8"}
+    assert_computes_as_written(model, SHAPE, target)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8])
+def test_models_quantized_elsewhere_compute_as_written(make_graph: MakeModel, target: Target, dtype: Any) -> None:
+    """One scale a tensor, s8 or u8, biases of int32, a depthwise layer of integers, pooling between integers."""
+    net = IntegerNet()
+    zero = 100 if dtype is np.uint8 else -28
+    image = net.integers("input", zero, dtype)
+    first = net.add("Relu", net.integer_conv(image, 3, 24))
+    stored = net.integers(first, zero, dtype)
+    depthwise = net.add("Relu", net.integer_conv(stored, 24, 24, group=24))
+    pooled = net.add("MaxPool", net.integers(depthwise, zero, dtype), kernel_shape=[2, 2], strides=[2, 2])
+    weights = net.add("DequantizeLinear", *map(net.constant, (np.int8([[[[3]]] * 24] * 7), np.float32(0.01))))
+    bias = net.add("DequantizeLinear", net.constant(np.arange(7, dtype=np.int32)), net.constant(np.float32(5e-4)))
+    net.add("Conv", net.integers(pooled, zero, dtype), weights, bias)
+    model = make_graph(net.nodes, [net.nodes[-1].output[0], stored], net.weights, SHAPE)
+    graph = graph_after(model, SHAPE, target)
+    convolutions = [node for node in graph.nodes if isinstance(node, Convolution)]
+    assert [(node.integer, node.depthwise) for node in convolutions] == [(True, False), (True, True), (True, False)]
+    assert_computes_as_written(model, SHAPE, target)
+
+
+def test_channels_of_unlike_scale_are_summed_as_floats(make_graph: MakeModel, target: Target) -> None:
+    net = IntegerNet()
+    source = net.integers("input", [128] * 3, scale=[0.05, 0.04, 0.05], axis=1)
+    net.integer_conv(source, 3, 8)
+    model = make_graph(net.nodes, [net.nodes[-1].output[0]], net.weights, SHAPE)
+    graph = graph_before(model, SHAPE, target)
+    fuse_epilogue(graph)
+    use_integers(graph)
+    assert kinds(graph) == ["Quantize", "Dequantize", "Convolution"]
+    assert_computes_as_written(model, SHAPE, target)
+
+
+def test_integers_that_something_else_reads_stay_as_they_are(make_graph: MakeModel, target: Target) -> None:
+    net = IntegerNet()
+    step, zero = net.constant(STEP), net.constant(np.uint8(100))
+    quantized = net.add("QuantizeLinear", "input", step, zero)
+    dequantized = net.add("DequantizeLinear", quantized, step, zero)
+    net.integer_conv(dequantized, 3, 8)
+    outputs = [net.nodes[-1].output[0], net.add("Cast", quantized, to=onnx.TensorProto.FLOAT)]
+    model = make_graph(net.nodes, outputs, net.weights, SHAPE)
+    graph = graph_after(model, SHAPE, target)
+    assert "Quantize" not in kinds(graph)
+    assert_computes_as_written(model, SHAPE, target)
