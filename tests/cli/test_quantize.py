@@ -1,5 +1,7 @@
 """`facedeploy quantize` as a person runs it: the model that it writes, what it says, its errors."""
 
+import json
+import re
 import shutil
 import sys
 
@@ -12,6 +14,7 @@ onnxruntime = pytest.importorskip("onnxruntime", reason="quantizing runs ONNX gr
 from facedeploy.config.load import load_build_config  # noqa: E402
 from facedeploy.image.dataset import list_images  # noqa: E402
 from facedeploy.image.process_ops import run_process_ops  # noqa: E402
+from facedeploy.runtime.model import Model  # noqa: E402
 
 CONVOLUTIONS = 14  # Of the tiny net, three heads on three levels.
 
@@ -84,8 +87,39 @@ def test_written_model_runs_in_onnxruntime_close_to_the_float_one(command, words
         f"layers  {CONVOLUTIONS} of {CONVOLUTIONS} convolutions in int8",
         f"wrote   {written} ({written.stat().st_size:,} bytes)",
     ]
-    assert lines[-1].startswith("it runs in onnxruntime (on a CPU without VNNI, disable graph optimizations")
+    assert lines[-1].startswith("facedeploy compile takes it as frontend.checkpoint; it runs in onnxruntime too (on a")
     assert [path.name for path in written.parent.iterdir()] == [written.name]
+
+
+def test_compile_quantizes_the_same_and_says_what_it_gains(command, words, written, tmp_path):
+    command(*words())
+    _, *settings = words()
+    code, out, error = command("compile", *settings)
+    assert (code, error) == (0, "")
+    assert "int8: " in out
+    assert f"layers  {CONVOLUTIONS} of {CONVOLUTIONS} convolutions in int8\n" in out
+    assert re.search(r"^speed   int8 [0-9.]+ ms, fp32 [0-9.]+ ms on this machine, 1 thread \(", out, re.MULTILINE)
+    folder = tmp_path / "workspace/tiny"
+    assert json.loads((folder / "mod.json").read_text())["dtype"] == "int8"
+    assert {path.name for path in folder.iterdir()} == {"mod.so", "mod.params", "mod.json", written.name}
+    made = [(folder / name).read_bytes() for name in ("mod.so", "mod.params")]
+    code, out, _ = command("compile", *settings, "--set", f"frontend.checkpoint={written}", "--set", "name=again")
+    assert code == 0
+    assert f"{written} is quantized already: its integers are used" in out
+    assert "speed   " not in out
+    assert [(tmp_path / "workspace/again" / name).read_bytes() for name in ("mod.so", "mod.params")] == made
+
+
+def test_int8_artifact_is_close_to_the_float_one(command, words, tiny_artifact, photos, tmp_path):
+    _, *settings = words()
+    assert command("compile", *settings, "--no-speed")[0] == 0
+    config = load_build_config(tiny_artifact.onnx.with_name("tiny.yaml"))
+    models = [Model.open(prefix) for prefix in (tiny_artifact.prefix, tmp_path / "workspace/tiny/mod")]
+    for image in list_images(photos):
+        tensor = run_process_ops(image.path, config.dataset.process_ops)[None]
+        exact, got = (model.infer(tensor) for model in models)
+        for name, values in exact.items():
+            assert np.sqrt(((got[name] - values) ** 2).mean()) < 0.08 * np.sqrt((values**2).mean()), name
 
 
 def test_second_run_reads_the_ranges_and_writes_the_same(command, words, written):

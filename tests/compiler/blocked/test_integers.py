@@ -12,6 +12,7 @@ from runner import channel_blocks, run, targets
 from facedeploy.compiler.kernels.blocked.direct import Source, Window, direct_convolution
 from facedeploy.compiler.kernels.blocked.emit import Epilogue
 from facedeploy.compiler.kernels.blocked.heads import Level, Output, heads_convolution
+from facedeploy.compiler.kernels.blocked.integer_cascade import PairSpec, integer_cascade
 from facedeploy.compiler.kernels.blocked.integer_depthwise import integer_depthwise
 from facedeploy.compiler.kernels.blocked.integers import IntegerArithmetic, Step, pack_integers
 from facedeploy.compiler.kernels.blocked.layout import Blocked, block_of, pack_depthwise, to_blocked
@@ -255,3 +256,63 @@ def test_quantization_equals_numpy_and_back(target: Target, data: st.DataObject)
     (back,) = run(dequantize("dequantize", layout), target, [expected, *parameters], [x.shape])
     centered = integers.astype(np.int32) - zero_points.astype(np.int32).reshape(by_channel)
     assert np.array_equal(back, centered.astype(np.float32) * scale.reshape(by_channel))
+
+
+def depthwise_floats(x: Array, weights: Array, bias: Array, window: Window, target: Target) -> Array:
+    """Tap by tap, rounded as the target does."""
+    top, left = window.padding
+    padded = np.pad(x, ((0, 0), (0, 0), (top, top), (left, left)))
+    height, width = ((padded.shape[axis] - window.kernel[axis - 2]) // window.stride[axis - 2] + 1 for axis in (2, 3))
+    total = np.broadcast_to(bias.reshape(1, -1, 1, 1), (*x.shape[:2], height, width)).astype(np.float32)
+    for i in range(window.kernel[0]):
+        for j in range(window.kernel[1]):
+            rows = slice(i, i + (height - 1) * window.stride[0] + 1, window.stride[0])
+            columns = slice(j, j + (width - 1) * window.stride[1] + 1, window.stride[1])
+            tap, weight = padded[:, :, rows, columns], weights[:, 0, i, j].reshape(1, -1, 1, 1)
+            if "fma" in target.features:
+                product = tap.astype(np.float64) * weight.astype(np.float64)
+                total = (total.astype(np.float64) + product).astype(np.float32)
+            else:
+                total = total + tap * weight
+    return total
+
+
+@level
+@pytest.mark.parametrize("quantized", [True, False])
+@pytest.mark.parametrize(("channels", "hw", "stride"), [((3, 8, 24), (17, 22), 2), ((20, 33, 16), (9, 13), 1)])
+def test_cascade_of_dense_and_depthwise_layers_equals_numpy(
+    target: Target, quantized: bool, channels: tuple[int, int, int], hw: tuple[int, int], stride: int
+) -> None:
+    rng = np.random.default_rng(3)
+    windows = [Window((3, 3), (stride, stride), (1, 1)), Window((1, 1))]
+    depthwise = [Window((3, 3), padding=(1, 1)), Window((3, 3), (2, 2), (1, 1))]
+    x = rng.integers(0, 256, (2, channels[0], *hw), np.uint8)
+    zero_points = rng.integers(0, 256, channels[0])
+    source = Blocked(2, channels[0], *hw, block_of(channels[0]), 1)
+    arguments, specs, layout = [blocked(x, source, zero_points)], [], source
+    for index, (window, behind, outputs) in enumerate(zip(windows, depthwise, channels[1:], strict=True)):
+        last = index == 1
+        weights = rng.integers(-128, 128, (outputs, layout.channels, *window.kernel), np.int8)
+        sums = sums_of(x, zero_points, weights, window)
+        steps = random_steps(rng, outputs, sums)
+        floats = finished(sums, steps, target, 0.1)
+        filters = rng.normal(0, 0.4, (outputs, 1, 3, 3)).astype(np.float32)
+        bias = rng.normal(0, 20, outputs).astype(np.float32)
+        made = activated(depthwise_floats(floats, filters, bias, behind, target), 0.0 if last else 0.1)
+        middle = Blocked(2, outputs, *floats.shape[2:], block_of(outputs), 1)
+        output = Blocked(2, outputs, *made.shape[2:], block_of(outputs), 2 if last else 0)
+        specs.append(PairSpec(window, 0.1, middle, behind, 0.0 if last else 0.1, output, quantized or not last))
+        dense = Source(layout, 0, layout.blocks)
+        arguments += [
+            pack_integers(weights, channel_blocks([dense]), layout.block, middle.block, target),
+            blocks(starts(weights, zero_points), middle.block).astype(np.int32),
+            blocks(steps, middle.block),
+            pack_depthwise(filters, output.block),
+            blocks(bias, output.block),
+            blocks(steps[Step.ZERO_POINT], output.block),
+        ]
+        layout, zero_points = output, steps[Step.ZERO_POINT].astype(np.int64)
+        x = np.clip(np.rint(made) + zero_points.reshape(1, -1, 1, 1), 0, 255).astype(np.uint8)
+    function, _ = integer_cascade("cascade", source, specs, target)
+    (got,) = run(function, target, arguments, [layout.shape], "uint8" if quantized else "float32")
+    assert np.array_equal(got, stored(made, steps, layout) if quantized else to_blocked(made, layout))
