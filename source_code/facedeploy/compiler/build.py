@@ -68,7 +68,7 @@ def compile_model(
         )
     if cc.get_cc() is None:
         raise DependencyError("compiling needs a C compiler (cc, gcc or clang) to link mod.so: apt-get install gcc")
-    target = resolve_target(config.backend.target)
+    target = resolve_target(config.backend.target, dot_products=config.backend.dtype == "int8")
     checkpoint = find_checkpoint(config.frontend, note)
     image = image_spec(config.frontend)
     model = read_checkpoint(checkpoint, config.frontend)

@@ -18,6 +18,9 @@ LEVELS: dict[str, tuple[str, ...]] = {
     "x86-64-v2": ("cx16", "popcnt", "sahf", "sse4.2", "ssse3"),
 }
 
+# Beyond the levels, and used where a CPU has them: dot products of eight-bit integers.
+DOT_PRODUCTS = {"x86-64-v4": "avx512vnni", "x86-64-v3": "avxvnni"}
+
 # What generated code may contain. Other features of a CPU (virtualization, random numbers, ...) it never uses, so that
 # a virtual machine that hides them can run the artifact all the same.
 EMITTED = ("amx", "avx", "bmi", "cmov", "f16c", "fma", "gfni", "lzcnt", "movbe", "popcnt", "sse", "ssse")
@@ -48,8 +51,11 @@ def host_features() -> dict[str, bool]:
     return {str(name): bool(has) for name, has in tvm.get_global_func("tvm.codegen.llvm.GetHostCPUFeatures")().items()}
 
 
-def resolve_target(name: str) -> Target:
-    """`host`, one of `LEVELS`, or a tvm target in its JSON form, such as {"kind": "llvm", "mcpu": "haswell"}.
+def resolve_target(name: str, dot_products: bool = False) -> Target:
+    """`host`, one of `LEVELS`, perhaps with its dot products (`x86-64-v4+avx512vnni`), or a tvm target as JSON.
+
+    JSON is such as {"kind": "llvm", "mcpu": "haswell"}; `host` is the best level that this CPU has, with dot products
+    if they are asked for: code that does without runs on more CPUs.
 
     Raises CompileError when it is none of these, or for another architecture than this machine's.
     """
@@ -57,9 +63,15 @@ def resolve_target(name: str) -> Target:
         features = host_features()
         levels = (level for level, needs in LEVELS.items() if all(features.get(need, False) for need in needs))
         best = next(levels, None)
-        return _describe(_tvm_target({"kind": "llvm", "mcpu": best} if best else {"kind": "llvm"}, name), best or name)
-    description = {"kind": "llvm", "mcpu": name} if name in LEVELS else _parse(name)
-    return _describe(_tvm_target(description, name), name)
+        if best is None:
+            return _describe(_tvm_target({"kind": "llvm"}, name), name)
+        dot_product = DOT_PRODUCTS.get(best, "")
+        name = f"{best}+{dot_product}" if dot_products and features.get(dot_product, False) else best
+    level, _, feature = name.partition("+")
+    if level not in LEVELS or (feature and DOT_PRODUCTS.get(level) != feature):
+        return _describe(_tvm_target(_parse(name), name), name)
+    extra = {"mattr": [f"+{feature}"]} if feature else {}
+    return _describe(_tvm_target({"kind": "llvm", "mcpu": level, **extra}, name), name)
 
 
 def _parse(name: str) -> dict[str, Any]:

@@ -1,10 +1,12 @@
 """Kernels between integers equal numpy's integers to the bit, on every level this machine has."""
 
+import re
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
+import tvm
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from runner import channel_blocks, run, targets
@@ -17,11 +19,25 @@ from facedeploy.compiler.kernels.blocked.integer_depthwise import integer_depthw
 from facedeploy.compiler.kernels.blocked.integers import IntegerArithmetic, Step, pack_integers
 from facedeploy.compiler.kernels.blocked.layout import Blocked, block_of, pack_depthwise, to_blocked
 from facedeploy.compiler.kernels.blocked.quantization import dequantize, quantize
-from facedeploy.compiler.target import Target
+from facedeploy.compiler.target import DOT_PRODUCTS, Target, host_features, resolve_target
 
 Array = npt.NDArray[Any]
-TARGETS = targets()
-level = pytest.mark.parametrize("target", TARGETS, ids=[target.name for target in TARGETS])
+HAS = host_features()
+WITH_DOT_PRODUCTS = [resolve_target(f"{level}+{feature}") for level, feature in DOT_PRODUCTS.items()]
+LEVELS = [
+    *(pytest.param(target, id=target.name) for target in targets()),
+    *(
+        pytest.param(
+            target,
+            id=target.name,
+            marks=pytest.mark.skipif(
+                not all(HAS.get(feature, False) for feature in target.features), reason=f"this CPU lacks {target.name}"
+            ),
+        )
+        for target in WITH_DOT_PRODUCTS
+    ),
+]
+level = pytest.mark.parametrize("target", LEVELS)
 
 
 def sums_of(x: Array, zero_points: Array, weights: Array, window: Window, depthwise: bool = False) -> Array:
@@ -316,3 +332,18 @@ def test_cascade_of_dense_and_depthwise_layers_equals_numpy(
     function, _ = integer_cascade("cascade", source, specs, target)
     (got,) = run(function, target, arguments, [layout.shape], "uint8" if quantized else "float32")
     assert np.array_equal(got, stored(made, steps, layout) if quantized else to_blocked(made, layout))
+
+
+@pytest.mark.parametrize("target", WITH_DOT_PRODUCTS, ids=[target.name for target in WITH_DOT_PRODUCTS])
+@pytest.mark.parametrize("outputs", [4, 8, 32])
+def test_dot_products_are_one_instruction(target: Target, outputs: int) -> None:
+    """Whether or not this CPU has it: of what order its operands are, a CPU that has it tells above."""
+    source, output = Blocked(1, 16, 4, 4, 16), Blocked(1, outputs, 4, 4, block_of(outputs))
+    arithmetic = IntegerArithmetic(target)
+    whole = [Source(source, 0, 1)]
+    function, _ = direct_convolution("f", whole, output, Window((1, 1)), Epilogue(), target, arithmetic=arithmetic)
+    module = tvm.IRModule({"f": function.with_attr("global_symbol", "f")})
+    assembly = tvm.compile(module, target=target.tvm_target).mod.inspect_source("asm")
+    register = {16: "z", 8: "y", 4: "x"}[min(output.block, target.float32_lanes)]
+    assert re.search(rf"vpdpbusd\s.*%{register}mm\d", assembly)
+    assert "pmaddwd" not in assembly
