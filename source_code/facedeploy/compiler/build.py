@@ -14,7 +14,7 @@ from tvm.support import cc
 
 from facedeploy.artifact.manifest import SCHEMA, CompiledFor, KernelCall, Manifest, PostProcess, Source, Versions
 from facedeploy.artifact.store import CODE, PARAMS, Artifact, file_sha256, save_artifact
-from facedeploy.compiler.call_list import Value, input_alignment, read_calls
+from facedeploy.compiler.call_list import input_alignment, read_calls
 from facedeploy.compiler.codegen import generate_code
 from facedeploy.compiler.entry_point import MAIN, PIXELS, add_entry_point
 from facedeploy.compiler.extra_ops import add_extra_op, post_process_of
@@ -22,8 +22,8 @@ from facedeploy.compiler.frontend.checkpoint import find_checkpoint, image_spec,
 from facedeploy.compiler.frontend.onnx_file import import_onnx, metadata_of
 from facedeploy.compiler.kernels.blocked.candidates import Chooser, by_model
 from facedeploy.compiler.kernels.blocked.integers import dot_of, instruction_of
-from facedeploy.compiler.kernels.normalize import normalize
 from facedeploy.compiler.pipeline import phases, run_phases
+from facedeploy.compiler.pixel_entry import from_pixels
 from facedeploy.compiler.plan_memory import plan_memory
 from facedeploy.compiler.quantize import quantize
 from facedeploy.compiler.reason import reason_of
@@ -155,10 +155,8 @@ def assemble(module: tvm.IRModule, normalization: Normalization | None, post: Po
         parameters[start : start + value.bytes] = tensor.numpy().reshape(-1).view(np.uint8)
     recorded, sizes, entries = plan.located(calls), dict(plan.bytes), tvm.IRModule()
     if normalization:
-        batch, _, height, width = calls.input.shape
-        canvas = Value((batch, height, width, 3), "uint8")
-        kernels["normalize"] = normalize(normalization, batch, (height, width))
-        with_canvas = calls.after("normalize", canvas)
+        with_canvas = from_pixels(calls, tensors, kernels, normalization)
+        canvas = with_canvas.input
         canvas_plan = plan_memory(with_canvas)
         sizes["workspace"] = max(sizes["workspace"], canvas_plan.bytes["workspace"])
         spec = TensorSpec(PIXELS, canvas.shape, canvas.dtype)

@@ -8,8 +8,12 @@ from tvm.tirx.script.builder import ir as T
 from facedeploy.compiler.kernels.blocked.emit import argument, broadcast, fill_halo, kernel, load, splat, store, vector
 from facedeploy.compiler.kernels.blocked.integers import GROUP, S32, U8, to_u8
 from facedeploy.compiler.kernels.blocked.layout import Blocked
+from facedeploy.compiler.kernels.blocked.planar import image_argument
 from facedeploy.compiler.kernels.blocked.rows import for_vectors
 from facedeploy.compiler.target import Target
+
+PIXELS = 16  # Stored at a time.
+MAKES_INTEGERS = "quantize"  # Marks the functions that `quantize` makes.
 
 
 def quantize(name: str, layout: Blocked, target: Target) -> Any:
@@ -19,7 +23,8 @@ def quantize(name: str, layout: Blocked, target: Target) -> Any:
     channel become 0.
     """
     with kernel(name) as builder:
-        source = argument("source", (layout.batch, layout.channels, layout.height, layout.width))
+        T.func_attr({MAKES_INTEGERS: True})
+        source = image_argument((layout.batch, layout.channels, layout.height, layout.width))
         scale = argument("scale", (layout.channels,))
         zero_point = argument("zero_point", (layout.blocks, layout.block), U8)
         out = argument("out", layout.shape, U8)
@@ -55,6 +60,41 @@ def quantize(name: str, layout: Blocked, target: Target) -> Any:
                             store(flat, part, [at + pixel * layout.block], GROUP)
 
                 for_vectors(layout.width, target.float32_lanes, words)
+    return builder.get()
+
+
+def store_pixels(name: str, layout: Blocked) -> Any:
+    """`name(pixels (N, H, W, C) u8, zero point (blocks, block) u8, out)`; a PrimFunc, for at most a block of channels.
+
+    Integers that are the pixels. Lanes behind the last channel become 0.
+    """
+    channels = layout.channels
+    with kernel(name) as builder:
+        # A canvas may begin at any byte.
+        pixels = T.arg("pixels", T.buffer((layout.batch, layout.height, layout.width, channels), U8, align=1))
+        zero_point = argument("zero_point", (1, layout.block), U8)
+        out = argument("out", layout.shape, U8)
+        count = layout.batch * layout.height * layout.width * channels
+        given = T.decl_buffer((count,), U8, data=pixels.data, align=1)
+        flat = T.decl_buffer((_size(layout),), U8, data=out.data)
+        fill_halo(out, layout, lambda _: T.Bind(load(zero_point, [0, 0], layout.block, U8)))
+        with T.parallel(0, layout.batch * layout.height) as row:
+            n, y = row // layout.height, row % layout.height
+
+            def some(x: Any, count: int) -> None:
+                read = T.Bind(load(given, [(row * layout.width + x) * channels], count * channels, U8))
+                zeros = splat(0, count * channels, U8)
+                picked = [
+                    pixel * channels + lane if lane < channels else count * channels
+                    for pixel in range(count)
+                    for lane in range(layout.block)
+                ]
+                # (TVM wants as many lanes to pick from as are picked.)
+                parts = [read, *[zeros] * (layout.block // channels)]
+                spread = tirx.Shuffle(parts, [tirx.const(index, "int32") for index in picked])
+                store(flat, spread, [_offset(layout, n, 0, y, x)], count * layout.block)
+
+            for_vectors(layout.width, PIXELS, some)
     return builder.get()
 
 
