@@ -20,6 +20,7 @@ from facedeploy.compiler.entry_point import MAIN, PIXELS, add_entry_point
 from facedeploy.compiler.extra_ops import add_extra_op, post_process_of
 from facedeploy.compiler.frontend.checkpoint import find_checkpoint, image_spec, read_checkpoint
 from facedeploy.compiler.frontend.onnx_file import import_onnx, metadata_of
+from facedeploy.compiler.half_precision import HALVES, arithmetic_of, speed_note, store_parameters
 from facedeploy.compiler.kernels.blocked.candidates import Chooser, by_model
 from facedeploy.compiler.kernels.normalize import normalize
 from facedeploy.compiler.pipeline import phases, run_phases
@@ -37,7 +38,7 @@ from facedeploy.image.process_ops import normalization_of
 
 @dataclass(frozen=True)
 class Executable:
-    """TIR functions, not yet machine code, the bytes of `mod.params`; what is known of them."""
+    """TIR functions, not yet machine code, the parameters as they read them; what is known of them."""
 
     kernels: tvm.IRModule
     entries: tvm.IRModule
@@ -53,15 +54,17 @@ def compile_model(config: BuildConfig, note: Callable[[str], None] = lambda _: N
     `note` is told, a line each, what is worth knowing. Raises CompileError, DependencyError, and ArtifactError when the
     files cannot be written; nothing is written then.
     """
-    if config.backend.dtype != "fp32":
-        so_far = "; `facedeploy quantize` writes an int8 ONNX of this config" if config.backend.dtype == "int8" else ""
+    dtype = config.backend.dtype
+    if dtype == "int8":
         raise CompileError(
-            f"backend.dtype: got {config.backend.dtype}, this version compiles fp32 only (--set backend.dtype=fp32)"
-            f"{so_far}"
+            "backend.dtype: got int8, this version compiles fp32, fp16 and bf16 (--set backend.dtype=fp32); "
+            "`facedeploy quantize` writes an int8 ONNX of this config"
         )
     if cc.get_cc() is None:
         raise DependencyError("compiling needs a C compiler (cc, gcc or clang) to link mod.so: apt-get install gcc")
     target = resolve_target(config.backend.target)
+    if dtype in HALVES:
+        note(speed_note(dtype, config.backend.target, target))
     checkpoint = find_checkpoint(config.frontend, note)
     image = image_spec(config.frontend)
     model = read_checkpoint(checkpoint, config.frontend)
@@ -77,10 +80,13 @@ def compile_model(config: BuildConfig, note: Callable[[str], None] = lambda _: N
         raise CompileError(
             f"frontend.checkpoint: TVM cannot compile {checkpoint} for {target.name}: {reason_of(error)}"
         ) from error
+    parameters, weights = store_parameters(dtype, executable.parameters, executable.calls)
     manifest = Manifest(
         schema=SCHEMA,
         name=config.name,
-        dtype=config.backend.dtype,
+        dtype=dtype,
+        arithmetic=arithmetic_of(executable.calls),
+        weights=weights,
         inputs=(image,),
         outputs=tuple(outputs),
         normalization=normalization,
@@ -103,7 +109,7 @@ def compile_model(config: BuildConfig, note: Callable[[str], None] = lambda _: N
     return save_artifact(
         Path(config.workspace.path) / config.name,
         manifest,
-        {CODE: lambda path: _link(library, path), PARAMS: executable.parameters.tofile},
+        {CODE: lambda path: _link(library, path), PARAMS: parameters.tofile},
     )
 
 
