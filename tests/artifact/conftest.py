@@ -15,6 +15,7 @@ from facedeploy.artifact.manifest import (
     PostProcess,
     Source,
     Versions,
+    Weights,
 )
 from facedeploy.artifact.store import CODE, PARAMS, Artifact, save_artifact
 from facedeploy.core.nms_params import NmsParams
@@ -30,7 +31,9 @@ def manifest() -> Manifest:
     return Manifest(
         schema=SCHEMA,
         name="net",
-        dtype="fp32",
+        dtype="bf16",
+        arithmetic="float32",
+        weights=Weights("bfloat16", (64, 1024)),
         inputs=(TensorSpec("input", (2, 3, 64, 96), "float32"),),
         outputs=(
             TensorSpec("loc", (2, 252, 4), "float32"),

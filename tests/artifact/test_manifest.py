@@ -75,6 +75,7 @@ def changed(data: dict[str, Any], path: str, value: object) -> None:
     ("path", "value", "said"),
     [
         ("schema", SCHEMA + 1, f"got schema {SCHEMA + 1}, this version reads {SCHEMA}"),
+        ("schema", 3, f"got schema 3, this version reads {SCHEMA}: compile the model again"),
         ("schema", 0, "got schema 0, this version reads"),
         ("schema", KeyError, "is not the manifest of an artifact"),
         ("schema", "1", "is not the manifest of an artifact"),
@@ -98,6 +99,10 @@ def changed(data: dict[str, Any], path: str, value: object) -> None:
         ("postprocess.nms.max_detections", 0, "max_detections: got 0"),
         ("postprocess.nms.nms_threshold", "0.4", "nms_threshold: got '0.4'"),
         ("postprocess.priors.strides", [8], "they must agree"),
+        ("arithmetic", KeyError, "arithmetic: is missing"),
+        ("weights", "float16", "weights: got 'float16'"),
+        ("weights.dtype", "fp16", "weights.dtype: got 'fp16', expected float32, float16 or bfloat16"),
+        ("weights.winograd", [0.5], "weights.winograd"),
         ("target.features", "avx", "target.features: got 'avx'"),
         ("target.threads", 1.5, "target.threads: got 1.5"),
         ("calls", KeyError, "calls: is missing"),

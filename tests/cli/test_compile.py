@@ -74,7 +74,8 @@ def test_shipped_config_compiles_from_another_folder_with_set(checkpoint: Path, 
         "post    retinaface_nms: confidence 0.02, NMS 0.4, 750 slots",
     ]
     assert re.fullmatch(r"target  \S+, fp32", lines[5])
-    assert [re.sub(r" \([\d,]+ bytes\)$", " (N bytes)", line) for line in lines[6:]] == [
+    assert lines[6] == "compute float32, weights stored as float32"
+    assert [re.sub(r" \([\d,]+ bytes\)$", " (N bytes)", line) for line in lines[7:]] == [
         "wrote   deploy_weights/small/mod.so (N bytes)",
         "wrote   deploy_weights/small/mod.params (N bytes)",
         "wrote   deploy_weights/small/mod.json",
@@ -86,6 +87,22 @@ def test_shipped_config_compiles_from_another_folder_with_set(checkpoint: Path, 
     assert manifest.canvas_hw == (64, 96)
     assert manifest.normalization is not None
     assert manifest.normalization.color_order == "BGR"
+
+
+@pytest.mark.parametrize(("config", "stored"), [("mobilenet0.25_fp16", "float16"), ("mobilenet0.25_bf16", "bfloat16")])
+def test_shipped_config_of_half_precision_says_what_it_means(
+    capsys: pytest.CaptureFixture[str], elsewhere: Path, checkpoint: Path, config: str, stored: str
+) -> None:
+    overrides = sets(f"frontend.checkpoint={checkpoint}", "backend.target=x86-64-v3", *SMALL)
+    assert vamc(["compile", f"build_in/build/{config}.yaml", *overrides]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    (note,) = (line for line in lines if line.startswith("backend.dtype"))
+    lacking = {"float16": "AMX-FP16 and AVX512-FP16", "bfloat16": "AMX-BF16"}[stored]
+    assert f"not faster than fp32, since x86-64-v3 lacks {lacking}; weights are stored as {stored}" in note
+    assert f"target  x86-64-v3, {config.partition('_')[2]}" in lines
+    assert f"compute float32, weights stored as {stored}" in lines
+    manifest = open_artifact(elsewhere / "deploy_weights" / config / "mod").manifest
+    assert (manifest.arithmetic, manifest.weights.dtype) == ("float32", stored)
 
 
 def test_missing_checkpoint_exits_with_two_and_no_traceback(tmp_path: Path) -> None:
@@ -129,7 +146,6 @@ def test_config_under_the_current_folder_goes_before_the_shipped_one(
         (["offical_retinaface.yaml"], "facedeploy has build_in/build/official_retinaface.yaml"),
         ([SHIPPED, "--set", "frontend"], "--set frontend: expected section.key=value"),
         ([SHIPPED, "--set", "backend.dtpe=fp32"], "backend.dtpe: unknown key, did you mean dtype?"),
-        ([SHIPPED, "--set", "backend.dtype=fp16"], "got fp16, this version compiles fp32 only"),
         ([SHIPPED, "--set", "backend.target=avx512"], "backend.target: got 'avx512', expected host, x86-64-v4"),
         ([SHIPPED, "--set", "frontend.checkpoint=."], "frontend.checkpoint: . is a folder"),
         ([SHIPPED, "--set", "frontend.shape.input=[1, 3, 320, 320]"], "these must agree"),

@@ -56,6 +56,16 @@ def test_each_different_constant_is_a_parameter() -> None:
     assert calls.outputs == (chain[-1],)
 
 
+def test_constant_that_no_kernel_reads_is_no_parameter() -> None:
+    def build(emit, x):
+        pair = emit(relax.Tuple([relax.const(RAMP), relax.const(ONES)]))
+        return emit(relax.op.add(x, relax.TupleGetItem(pair, 1)))
+
+    calls, tensors, _ = read_calls(kernels_of(build))
+    assert [tensor.numpy().tolist() for tensor in tensors] == [ONES.tolist()]
+    assert calls.parameters == (calls.calls[0].arguments[1],)
+
+
 def test_equal_bytes_of_other_shapes_and_types_are_parameters_of_their_own() -> None:
     def build(emit, x):
         row = emit(relax.op.add(x, relax.const(np.zeros((1, 3), np.float32))))

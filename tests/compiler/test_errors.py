@@ -43,16 +43,6 @@ def weights(tmp_path: Path) -> Path:
     return tmp_path / "weights"
 
 
-@pytest.mark.parametrize("dtype", ["int8", "fp16", "bf16"])
-def test_precision_that_is_not_there_yet(dtype: str, heads_file: Path, weights: Path, make_config: MakeConfig) -> None:
-    config = make_config(heads_file, weights, SHAPE)
-    object.__setattr__(config.backend, "dtype", dtype)  # An int8 config needs more than is compiled here.
-    message = refusal(config)
-    said = f"backend.dtype: got {dtype}, this version compiles fp32 only (--set backend.dtype=fp32)"
-    so_far = "; `facedeploy quantize` writes an int8 ONNX of this config"
-    assert message == (said + so_far if dtype == "int8" else said)
-
-
 def test_missing_checkpoint_names_the_current_folder(
     weights: Path, tmp_path: Path, make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:

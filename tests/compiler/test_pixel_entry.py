@@ -8,7 +8,6 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from facedeploy.compiler.build import compile_model
-from facedeploy.config.process_ops import Normalize
 from facedeploy.image import operations
 from facedeploy.runtime.model import Model
 

@@ -159,6 +159,13 @@ def test_artifact_without_post_processing_or_normalization_says_what_it_lacks(ed
         model.detect(outputs)
 
 
+def test_weights_that_are_not_stored_as_the_manifest_says_are_one_sentence(edited):
+    prefix = edited(lambda manifest: manifest["weights"].update(dtype="float16"))
+    with pytest.raises(ArtifactError, match=r"json does not say how to read mod\.params \(mod\.params has") as error:
+        Model.open(prefix)
+    one_sentence(error)
+
+
 def test_code_that_is_no_library_is_one_sentence(edited):
     """Such as a build for another system; a damaged file is found before, by its hash."""
     content = b"not a library"

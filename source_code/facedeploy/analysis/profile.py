@@ -69,6 +69,7 @@ def profile(
     return ProfileReport(
         artifact=str(artifact.prefix),
         target=target.name,
+        arithmetic=f"{artifact.manifest.arithmetic}, {artifact.manifest.weights}",
         threads=model.threads,
         runs=len(call_us),
         peak=peak,

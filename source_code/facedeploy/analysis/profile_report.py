@@ -93,6 +93,7 @@ class ProfileReport:
 
     artifact: str
     target: str
+    arithmetic: str
     threads: int
     runs: int
     peak: Peak
@@ -117,7 +118,8 @@ class ProfileReport:
         head = ["#", "kernel", "us", "share", "GFLOP/s", "of peak", "GB/s", "of memory"]
         rows = [[*head, *self.peers, "layers"], *(self._row(index, kernel) for index, kernel in slowest)]
         return [
-            f"{self.artifact}: {self.target}, {self.threads} {many}, {self.runs} runs, medians; # is the running order",
+            f"{self.artifact}: {self.target}, {self.arithmetic}, {self.threads} {many}, {self.runs} runs, medians; "
+            "# is the running order",
             f"measured peaks: {self.peak.gflops:.1f} GFLOP/s fp32, {self.peak.gigabytes_per_second:.1f} GB/s memory",
             "",
             *_aligned(rows),

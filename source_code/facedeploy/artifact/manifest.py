@@ -12,7 +12,7 @@ from facedeploy.core.normalization import Normalization
 from facedeploy.core.prior_spec import PriorSpec
 from facedeploy.core.tensor_spec import TensorSpec, bytes_of
 
-SCHEMA = 3  # Raised whenever an older reader would misunderstand a newer file.
+SCHEMA = 4  # Raised whenever an older reader would misunderstand a newer file.
 
 ALIGNMENT = 64  # Bytes: what compiled code expects of the addresses of tensors, and tvm's own all have.
 
@@ -78,6 +78,21 @@ class Kernel:
     reason: str = ""
 
 
+@dataclass(frozen=True)
+class Weights:
+    """How `mod.params` has float32 parameters: as `dtype`, of which opening makes float32 again.
+
+    Scales of integers always are float32 there. `winograd`: where those start in memory, bytes, of which the file has
+    the 3x3 kernels in place of their transforms.
+    """
+
+    dtype: Literal["float32", "float16", "bfloat16"] = "float32"
+    winograd: tuple[int, ...] = ()
+
+    def __str__(self) -> str:
+        return f"weights stored as {self.dtype}"
+
+
 Region = Literal["input", "parameters", "workspace", "outputs"]
 
 
@@ -118,14 +133,17 @@ class Manifest:
 
     `inputs` and `outputs` are those of the float entry `main`. `normalization` is None when the config gave none; else
     there is an entry `pixels` that takes u8 (N, H, W, 3). `postprocess` is None for a model compiled without one.
+    `dtype` is what the config asks for, `arithmetic` what the kernels compute with, `weights` how these are stored.
     `input_alignment`, bytes: a float input at such an address is read where it lies, any other is copied first.
-    An entry is called with its input, the bytes of `mod.params`, `workspace_bytes` of memory, and memory for the
+    An entry is called with its input, the parameters of `mod.params`, `workspace_bytes` of memory, and memory for the
     outputs, which lie there as `lay_out` has it. `calls` is what `main` does with them.
     """
 
     schema: int
     name: str
     dtype: str
+    arithmetic: str
+    weights: Weights
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     normalization: Normalization | None

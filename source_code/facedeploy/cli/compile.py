@@ -54,6 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
             f"{nms.max_detections} slots"
         )
     print(f"target  {manifest.target.name}, {manifest.dtype}")
+    print(f"compute {manifest.arithmetic}, {manifest.weights}")
     for name, entry in manifest.files.items():
         print(f"wrote   {artifact.prefix.with_name(name)} ({entry.size:,} bytes)")
     print(f"wrote   {artifact.prefix.with_name(MANIFEST)}")

@@ -20,6 +20,7 @@ from facedeploy.compiler.entry_point import MAIN, PIXELS, add_entry_point
 from facedeploy.compiler.extra_ops import add_extra_op, post_process_of
 from facedeploy.compiler.frontend.checkpoint import find_checkpoint, image_spec, read_checkpoint
 from facedeploy.compiler.frontend.onnx_file import import_onnx, metadata_of
+from facedeploy.compiler.half_precision import HALVES, arithmetic_of, speed_note, store_parameters
 from facedeploy.compiler.kernels.blocked.candidates import Chooser, by_model
 from facedeploy.compiler.kernels.blocked.integers import dot_of, instruction_of
 from facedeploy.compiler.pipeline import phases, run_phases
@@ -41,7 +42,7 @@ from facedeploy.quantize.insert_qdq import is_quantized
 
 @dataclass(frozen=True)
 class Executable:
-    """TIR functions, not yet machine code, the bytes of `mod.params`; what is known of them."""
+    """TIR functions, not yet machine code, the parameters as they read them; what is known of them."""
 
     kernels: tvm.IRModule
     entries: tvm.IRModule
@@ -62,17 +63,16 @@ def compile_model(
     Raises CompileError, DependencyError, what `quantize_model` raises, and ArtifactError when the files cannot be
     written; nothing is written then.
     """
-    if config.backend.dtype not in ("fp32", "int8"):
-        raise CompileError(
-            f"backend.dtype: got {config.backend.dtype}, this version compiles fp32 and int8 (--set backend.dtype=fp32)"
-        )
+    dtype = config.backend.dtype
     if cc.get_cc() is None:
         raise DependencyError("compiling needs a C compiler (cc, gcc or clang) to link mod.so: apt-get install gcc")
-    target = resolve_target(config.backend.target, dot_products=config.backend.dtype == "int8")
+    target = resolve_target(config.backend.target, dot_products=dtype == "int8")
+    if dtype in HALVES:
+        note(speed_note(dtype, config.backend.target, target))
     checkpoint = find_checkpoint(config.frontend, note)
     image = image_spec(config.frontend)
     model = read_checkpoint(checkpoint, config.frontend)
-    if config.backend.dtype == "int8":
+    if dtype == "int8":
         model = _quantized(config, checkpoint, model, target, note, on_image)
     module, outputs = import_onnx(model, image, checkpoint)
     normalization = normalization_of(config.dataset.process_ops) if config.dataset else None
@@ -86,10 +86,13 @@ def compile_model(
         raise CompileError(
             f"frontend.checkpoint: TVM cannot compile {checkpoint} for {target.name}: {reason_of(error)}"
         ) from error
+    parameters, weights = store_parameters(dtype, executable.parameters, executable.calls)
     manifest = Manifest(
         schema=SCHEMA,
         name=config.name,
-        dtype=config.backend.dtype,
+        dtype=dtype,
+        arithmetic=arithmetic_of(executable.calls, target),
+        weights=weights,
         inputs=(image,),
         outputs=tuple(outputs),
         normalization=normalization,
@@ -112,7 +115,7 @@ def compile_model(
     return save_artifact(
         Path(config.workspace.path) / config.name,
         manifest,
-        {CODE: lambda path: _link(library, path), PARAMS: executable.parameters.tofile},
+        {CODE: lambda path: _link(library, path), PARAMS: parameters.tofile},
     )
 
 

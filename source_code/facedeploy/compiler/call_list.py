@@ -55,20 +55,21 @@ class CallList:
 def read_calls(module: tvm.IRModule) -> tuple[CallList, list[tvm.runtime.Tensor], tvm.IRModule]:
     """`main` of a module whose operators all are kernels -> its calls, the parameters' numbers, the kernels.
 
-    Constants become parameters, equal ones once. Raises ValueError for what no kernel computes.
+    Constants that kernels read become parameters, equal ones once. Raises ValueError for what no kernel computes.
     """
     reader = _Reader(module)
     main = module["main"]
     kernels = {variable: function for variable, function in module.functions.items() if variable.name_hint != "main"}
     reader.read(main)
     (image,) = main.params
-    calls = CallList(
-        reader.values[image], tuple(reader.parameters.values()), tuple(reader.outputs), tuple(reader.calls)
-    )
+    read = {id(value) for call in reader.calls for value in call.arguments}
+    constants = zip(reader.parameters.values(), reader.tensors, strict=True)
+    parameters = {value: tensor for value, tensor in constants if id(value) in read}
+    calls = CallList(reader.values[image], tuple(parameters), tuple(reader.outputs), tuple(reader.calls))
     builder = relax.BlockBuilder(tvm.IRModule(kernels))
     for name, kernel in reader.copies.items():
         builder.add_func(kernel, name)
-    return calls, reader.tensors, builder.get()
+    return calls, list(parameters.values()), builder.get()
 
 
 def input_alignment(calls: CallList, module: tvm.IRModule) -> int:

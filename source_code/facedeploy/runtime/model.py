@@ -19,7 +19,8 @@ from facedeploy.core.tensor_spec import TensorSpec, bytes_of
 from facedeploy.detect.slots import Slots
 from facedeploy.runtime.device import check_device, check_machine
 from facedeploy.runtime.input_array import InputArray
-from facedeploy.runtime.memory import Bytes, aligned, huge, read_huge
+from facedeploy.runtime.memory import Bytes, aligned, huge
+from facedeploy.runtime.parameters import read_parameters
 from facedeploy.runtime.results import Results
 from facedeploy.runtime.threads import threads_of_call, use_threads
 from facedeploy.runtime.trace import Trace
@@ -69,7 +70,7 @@ class Model:
         threads = threads_of_call(threads, artifact.manifest.target.threads, count)
         try:
             library = tvm.runtime.load_module(str(artifact.code.resolve()))
-            parameters = read_huge(artifact.params)
+            parameters = read_parameters(artifact)
             return [cls(artifact, library, parameters, threads) for _ in range(count)]
         except (RuntimeError, OSError, ValueError, KeyError, AttributeError) as error:
             reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

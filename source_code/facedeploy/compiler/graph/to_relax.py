@@ -12,6 +12,7 @@ from tvm import relax
 from facedeploy.artifact.manifest import Kernel
 from facedeploy.compiler.graph.blocked_operators import blocked_operators
 from facedeploy.compiler.graph.integer_constants import depthwise_steps, integer_weights, output_steps, sum_starts
+from facedeploy.compiler.graph.layouts import layouts_of
 from facedeploy.compiler.graph.nodes import (
     Cascade,
     Convolution,
@@ -50,7 +51,6 @@ from facedeploy.compiler.kernels.blocked.integers import IntegerArithmetic, pack
 from facedeploy.compiler.kernels.blocked.layout import (
     LANES,
     Blocked,
-    block_of,
     pack_bias,
     pack_dense,
     pack_depthwise,
@@ -87,7 +87,7 @@ class _Emitter:
 
     def __post_init__(self) -> None:
         self.on_blocks = blocked_operators(self.graph)
-        self.layouts = _layouts(self.graph, self.on_blocks)
+        self.layouts = layouts_of(self.graph, self.on_blocks)
         self.planar: dict[int, Any] = {}  # Relax variables by id of the value.
         self.blocked: dict[int, Any] = {}
 
@@ -382,54 +382,6 @@ class _Emitter:
             call = relax.call_tir(kernel, [self.blocked[id(value)]], relax.TensorType(value.shape, "float32"))
             self.planar[id(value)] = self.builder.emit(call)
         return self.planar[id(value)]
-
-
-def _layouts(graph: Graph, on_blocks: set[Operator]) -> dict[int, Blocked]:
-    """The blocked layout of every value that a blocked kernel reads or writes, with the halo its readers need."""
-    halos: dict[int, int] = {}
-    values: dict[int, Value] = {}
-
-    def need(value: Value, halo: int) -> None:
-        values[id(value)] = value
-        halos[id(value)] = max(halo, halos.get(id(value), 0))
-
-    for node in graph.nodes:
-        for convolution in _convolutions(node):
-            for part in convolution.sources:
-                output_hw, source_hw = convolution.output.shape[2:], part.value.shape[2:]
-                need(part.value, convolution.window.halo(source_hw, output_hw))  # type: ignore[arg-type]
-            need(convolution.output, 0)
-            if convolution.residual:
-                need(convolution.residual, 0)
-        if isinstance(node, Quantize):
-            need(node.output, 0)
-        if isinstance(node, Dequantize):
-            need(node.source, 0)
-        if isinstance(node, Operator) and node in on_blocks:
-            for value in [*node.operands, *node.outputs]:
-                need(value, 0)
-        if isinstance(node, Heads):
-            for level in node.levels:
-                for part in level.sources:
-                    need(part.value, 0)
-    layouts = {}
-    for key, value in values.items():
-        batch, channels, height, width = value.shape
-        layouts[key] = Blocked(batch, channels, height, width, block_of(channels), halos[key])
-    return layouts
-
-
-def _convolutions(node: Node) -> list[Convolution]:
-    match node:
-        case Convolution():
-            return [node]
-        case Separable():
-            return [node.depthwise, node.pointwise]
-        case Cascade():
-            return [convolution for layer in node.chain for convolution in _convolutions(layer)]
-        case IntegerCascade():
-            return [convolution for pair in node.chain for convolution in pair]
-    return []
 
 
 def _affine_constants(value: Value, layout: Blocked) -> list[Any]:

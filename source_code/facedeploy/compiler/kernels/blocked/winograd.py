@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from tvm.tirx.script.builder import ir as T
 
+from facedeploy.artifact.winograd import G
 from facedeploy.compiler.kernels.blocked.direct import PANEL_BYTES, Source
 from facedeploy.compiler.kernels.blocked.emit import (
     Epilogue,
@@ -35,17 +36,6 @@ POINTS = IN * IN
 MIN_PIXELS = 12  # Fewer do not fill registers.
 SLAB_BYTES = 2 * L2_BYTES  # Transforms are used in the order in which they were made: a few may leave L2 before.
 WRITE_COST = 5  # Of a byte written beyond L2, in bytes read: the line is read, written, and read again.
-# The transform of a kernel's rows and columns.
-G = np.array(
-    [
-        [1 / 4, 0, 0],
-        [-1 / 6, -1 / 6, -1 / 6],
-        [-1 / 6, 1 / 6, -1 / 6],
-        [1 / 24, 1 / 12, 1 / 6],
-        [1 / 24, -1 / 12, 1 / 6],
-        [0, 0, 1],
-    ]
-)
 
 
 def takes(output: Blocked) -> bool:

@@ -1,0 +1,64 @@
+"""Where each value lies in memory: its blocked layout, with the halo that its readers need."""
+
+from facedeploy.compiler.graph.nodes import (
+    Cascade,
+    Convolution,
+    Dequantize,
+    Graph,
+    Heads,
+    IntegerCascade,
+    Node,
+    Operator,
+    Quantize,
+    Separable,
+    Value,
+)
+from facedeploy.compiler.kernels.blocked.layout import Blocked, block_of
+
+
+def layouts_of(graph: Graph, on_blocks: set[Operator]) -> dict[int, Blocked]:
+    """The blocked layout of every value that a blocked kernel reads or writes, with the halo its readers need."""
+    halos: dict[int, int] = {}
+    values: dict[int, Value] = {}
+
+    def need(value: Value, halo: int) -> None:
+        values[id(value)] = value
+        halos[id(value)] = max(halo, halos.get(id(value), 0))
+
+    for node in graph.nodes:
+        for convolution in _convolutions(node):
+            for part in convolution.sources:
+                output_hw, source_hw = convolution.output.shape[2:], part.value.shape[2:]
+                need(part.value, convolution.window.halo(source_hw, output_hw))  # type: ignore[arg-type]
+            need(convolution.output, 0)
+            if convolution.residual:
+                need(convolution.residual, 0)
+        if isinstance(node, Quantize):
+            need(node.output, 0)
+        if isinstance(node, Dequantize):
+            need(node.source, 0)
+        if isinstance(node, Operator) and node in on_blocks:
+            for value in [*node.operands, *node.outputs]:
+                need(value, 0)
+        if isinstance(node, Heads):
+            for level in node.levels:
+                for part in level.sources:
+                    need(part.value, 0)
+    layouts = {}
+    for key, value in values.items():
+        batch, channels, height, width = value.shape
+        layouts[key] = Blocked(batch, channels, height, width, block_of(channels), halos[key])
+    return layouts
+
+
+def _convolutions(node: Node) -> list[Convolution]:
+    match node:
+        case Convolution():
+            return [node]
+        case Separable():
+            return [node.depthwise, node.pointwise]
+        case Cascade():
+            return [convolution for layer in node.chain for convolution in _convolutions(layer)]
+        case IntegerCascade():
+            return [convolution for pair in node.chain for convolution in pair]
+    return []
