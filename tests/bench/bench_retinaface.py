@@ -4,12 +4,14 @@
     python tests/bench/bench_retinaface.py --no-ap --threads 2 --sizes 640
     python tests/bench/bench_retinaface.py --no-ap --target x86-64-v3
     python tests/bench/bench_retinaface.py --model Resnet50 --sizes 640
+    python tests/bench/bench_retinaface.py --dtype int8
 
 Reads images, ground truth and the official checkpoint from FACEDEPLOY_DATA (default ../shared); Resnet50 has seeded
 random weights, and no AP. The peers run the same ONNX file; a missing one is left out; with the target x86-64-v3,
-OpenVINO is held to AVX2 (onnxruntime cannot be). Latency: numpy in, numpy out, without post-processing, pinned to as
-many cores as threads; blocks of runs interleaved in one process; ratios are medians over the rounds of (peer / ours)
-within a round. AP: the documented commands, through `facedeploy run` and `facedeploy eval`.
+OpenVINO is held to AVX2 (onnxruntime cannot be). An int8 artifact is calibrated on FACEDEPLOY_DATA's wider_calib, and
+the peers run its integers (QDQ) as well as the float model. Latency: numpy in, numpy out, without post-processing,
+pinned to as many cores as threads; blocks of runs interleaved in one process; ratios are medians over the rounds of
+(peer / ours) within a round. AP: the documented commands, through `facedeploy run` and `facedeploy eval`.
 """
 
 import argparse
@@ -29,12 +31,14 @@ DATA = Path(os.environ.get("FACEDEPLOY_DATA", REPOSITORY.parent / "shared")).res
 CHECKPOINT = DATA / "weights" / "mobilenet0.25_Final.pth"
 VAL = DATA / "data" / "wider_val_dev"
 RUNS_PER_BLOCK = {"mobilenet0.25": 5, "Resnet50": 2}
-CONFIGS = {"mobilenet0.25": "official_retinaface.yaml", "Resnet50": "resnet50_fp32.yaml"}
+CONFIGS = {"mobilenet0.25": "mobilenet0.25", "Resnet50": "resnet50"}
+CALIBRATION = DATA / "data" / "wider_calib"
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", choices=CONFIGS, default="mobilenet0.25")
+    parser.add_argument("--dtype", choices=("fp32", "fp16", "bf16", "int8"), default="fp32")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--target", default="host", help="backend.target of the artifact")
     parser.add_argument("--sizes", type=int, nargs="+", default=[640, 320])
@@ -55,6 +59,7 @@ def main() -> int:
         rows = [bench(Path(folder), size, arguments) for size in arguments.sizes]
     report = {
         "cpu": cpu_name(),
+        "dtype": arguments.dtype,
         "threads": arguments.threads,
         "target": arguments.target,
         "date": date.today().isoformat(),
@@ -75,7 +80,14 @@ def bench(folder: Path, size: int, arguments: argparse.Namespace) -> dict:
     if size != 640:
         overrides += [f"dataset.process_ops.2.size=[{size},-1]"]
     options = [word for override in overrides for word in ("--set", override)]
-    cli(folder, "compile", REPOSITORY / "build_in/build" / CONFIGS[arguments.model], *options)
+    config = REPOSITORY / f"build_in/build/{CONFIGS[arguments.model]}_{arguments.dtype}.yaml"
+    integers = None
+    if arguments.dtype == "int8":
+        options += ["--set", f"dataset.path={CALIBRATION}"]
+        integers = folder / f"integers_{size}.onnx"
+        cli(folder, "quantize", config, *options, "--output", integers)
+        options += ["--no-speed"]
+    cli(folder, "compile", config, *options)
     row: dict = {"net": arguments.model, "size": size, "compile_s": time.monotonic() - started}
     prefix = folder / f"deploy_weights/bench_{size}/mod"
     row["artifact_bytes"] = sum(path.stat().st_size for path in prefix.parent.iterdir())
@@ -87,7 +99,8 @@ def bench(folder: Path, size: int, arguments: argparse.Namespace) -> dict:
         values = json.loads(result.read_text())
         row["ap"] = [100 * values[level] for level in ("easy", "medium", "hard")]
     runs = RUNS_PER_BLOCK[arguments.model]
-    row |= latency(prefix, onnx, size, rounds=arguments.rounds, runs=runs, threads=arguments.threads)
+    files = {"": onnx} | ({" int8": integers} if integers else {})
+    row |= latency(prefix, files, size, rounds=arguments.rounds, runs=runs, threads=arguments.threads)
     return row
 
 
@@ -105,7 +118,7 @@ def export(folder: Path, model: str, size: int) -> Path:
     return folder / f"export_model/{model}_{size}.onnx"
 
 
-def latency(prefix: Path, onnx: Path, size: int, *, rounds: int, runs: int, threads: int) -> dict:
+def latency(prefix: Path, files: dict[str, Path], size: int, *, rounds: int, runs: int, threads: int) -> dict:
     import numpy as np
 
     from facedeploy.runtime.model import Model
@@ -116,7 +129,7 @@ def latency(prefix: Path, onnx: Path, size: int, *, rounds: int, runs: int, thre
     runners: dict[str, Callable[[], object]] = {"facedeploy": lambda: model.infer(tensor)}
     for name, make in (("onnxruntime", onnxruntime_runner), ("openvino", openvino_runner)):
         try:
-            runners[name] = make(onnx, tensor, threads)
+            runners |= {f"{name}{kind}": make(file, tensor, threads) for kind, file in files.items()}
         except ImportError:
             print(f"{name} is not installed: left out", file=sys.stderr)
     peer = runners["onnxruntime"]() if "onnxruntime" in runners else None
@@ -192,10 +205,13 @@ def versions() -> dict[str, str]:
 
 def print_table(report: dict) -> None:
     peers = [name for name in report["rows"][0]["ms"] if name != "facedeploy"]
-    print(f"{report['cpu']}, {report['threads']} thread(s), target {report['target']}, {report['date']}")
+    print(
+        f"{report['cpu']}, {report['threads']} thread(s), {report['dtype']}, target {report['target']}, "
+        f"{report['date']}"
+    )
     print(report["versions"])
     head = [
-        "net, fp32",
+        f"net, {report['dtype']}",
         "AP easy / medium / hard",
         "ms",
         *(f"{name} ms (ratio)" for name in peers),

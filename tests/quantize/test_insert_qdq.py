@@ -201,6 +201,23 @@ def test_pooled_integers_keep_their_scale(make_graph, convolution, run, constant
     np.testing.assert_array_equal(found["pooled"], found["pooled.dequantized"])
 
 
+def test_image_that_is_pooled_first_is_quantized(make_graph, convolution, run):
+    rng, weights = np.random.default_rng(0), {}
+    nodes = [
+        helper.make_node("MaxPool", ["input"], ["pooled"], kernel_shape=[2, 2], strides=[2, 2]),
+        helper.make_node("Sigmoid", ["pooled"], ["gate"]),
+        helper.make_node("Add", ["pooled", "gate"], ["sum"]),
+        convolution("out", "sum", weights, 4, 3, rng),
+        convolution("other", "pooled", weights, 4, 3, rng),
+    ]
+    model = make_graph(nodes, ["out", "other"], weights, (1, 3, 8, 8))
+    images = list(rng.normal(0, 1, (4, 3, 8, 8)).astype(np.float32))
+    quantized = insert_qdq(model, calibrate(model, images, QuantizeOptions()), QuantizeOptions())
+    exact, got = run(model, images[0][None]), run(quantized, images[0][None])
+    for name, values in exact.items():
+        assert noise(got[name], values) < 0.1, name
+
+
 def test_same_ranges_give_the_same_bytes(pyramid, table):
     models = [insert_qdq(pyramid, Calibration.from_bytes(table.to_bytes()), QuantizeOptions()) for _ in range(2)]
     assert models[0].SerializeToString(deterministic=True) == models[1].SerializeToString(deterministic=True)

@@ -89,3 +89,19 @@ def test_scaled_inputs_have_scaled_moments(case):
     expected, got = scaled.moments()[0], plain.moments()[0].with_inputs_times(by_input, groups)
     np.testing.assert_allclose(got.mean, expected.mean, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(got.covariance, expected.covariance, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("constant", [0.0, 1e4])
+def test_inputs_that_hardly_change_round_to_nearest(make_graph, constant):
+    rng = np.random.default_rng(0)
+    weight = rng.normal(0, 1, (3, 4, 3, 3))
+    node = helper.make_node("Conv", ["input", "w"], ["out"])
+    model = make_graph([node], ["out"], {"w": weight.astype(np.float32)}, (1, 4, 6, 6))
+    sums = MomentSums(model)
+    for _ in range(2):
+        sums.add({"input": np.full((1, 4, 6, 6), constant, np.float32)})
+    scale = weight_scale(weight, per_channel=True)
+    integers, shift = round_weights(weight, scale, sums.moments()[0], 1)
+    steps = scale.reshape(-1, 1, 1, 1)
+    assert np.array_equal(integers, np.rint(weight / steps))
+    np.testing.assert_allclose(shift, (weight - integers * steps).sum(axis=(1, 2, 3)) * constant, rtol=1e-4, atol=1e-9)

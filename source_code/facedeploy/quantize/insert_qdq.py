@@ -48,7 +48,10 @@ def insert_qdq(
         spans = {name: high - low for name, (low, high) in bounds.items() if carried_from(graph, name) not in tensors}
         factors = channel_factors(graph, spans)
         model = equalize(model, factors)
-        bounds = {name: (low / factors[name], high / factors[name]) for name, (low, high) in bounds.items()}
+        # A tensor that is picked from one which cannot be scaled may have no factor of its own.
+        bounds = {
+            name: (low / factors.get(name, 1.0), high / factors.get(name, 1.0)) for name, (low, high) in bounds.items()
+        }
     affines = {name: affine_of(*bounds[name]) for name in tensors}
     for entry in graph.inputs:
         if normalization and entry.name in affines:

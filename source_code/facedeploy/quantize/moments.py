@@ -66,9 +66,9 @@ class MomentSums:
         for image in range(images):
             for index, window in self._windows.items():
                 places = np.random.default_rng([self._count + image, index])
-                by_block = in_blocks(window.patches(tensors[window.source][image], places)).transpose(1, 0, 2)
-                first = by_block.mean(axis=1, dtype=np.float64)
-                second = by_block.transpose(0, 2, 1) @ by_block / np.float32(PATCHES)
+                patches = window.patches(tensors[window.source][image], places).astype(np.float64)
+                by_block = in_blocks(patches).transpose(1, 0, 2)
+                first, second = by_block.mean(axis=1), by_block.transpose(0, 2, 1) @ by_block / PATCHES
                 before = self._sums.get(index, (0.0, 0.0))
                 self._sums[index] = (before[0] + first, before[1] + second)
         self._count += images

@@ -14,6 +14,7 @@ from facedeploy.quantize.affine import WEIGHT_LEVELS
 from facedeploy.quantize.moments import Float64, Moments, in_blocks
 
 DAMPING = 0.01  # Of the mean variance of the inputs: added to each, so that nothing is divided by almost 0.
+LEAST = 1e-30  # Of inputs that never change.
 
 
 def round_weights(
@@ -45,7 +46,7 @@ def _round_block(weights: Float64, covariance: Float64) -> Float64:
     """Weights (O, k) as integers; `covariance` (k, k) of their inputs."""
     size = len(covariance)
     variance = np.diag(covariance)
-    damped = covariance + (DAMPING * variance.mean() + np.finfo(np.float32).tiny) * np.eye(size)
+    damped = covariance / max(variance.mean(), LEAST) + DAMPING * np.eye(size)
     # Those that matter most first, while many are left to make up for them.
     order = np.argsort(-variance, kind="stable")
     inverse = np.linalg.inv(damped[np.ix_(order, order)])
