@@ -67,14 +67,17 @@ def _use_threads(count: int) -> None:
 
 
 def _take_turns(kernels: Sequence[Any], functions: Sequence[Any], clock: Callable[[], int]) -> list[float]:
-    tensors: dict[tuple[str, tuple[int, ...]], Any] = {}  # Shared by those that agree on them.
+    tensors: dict[tuple[str, tuple[int, ...], str], Any] = {}  # Shared by those that agree on them.
     calls: list[Callable[[], float]] = []
     other = np.ones(EVICTED_BYTES // 4, np.float32)
     for kernel, function in zip(kernels, functions, strict=True):
-        keys = [(str(parameter.name), tuple(map(int, parameter.shape))) for parameter in function.params]
+        keys = [
+            (str(parameter.name), tuple(map(int, parameter.shape)), str(parameter.dtype))
+            for parameter in function.params
+        ]
         for key in keys:
             if key not in tensors:
-                tensors[key] = _random(key[1])
+                tensors[key] = _random(*key[1:])
         arguments = [tensors[key] for key in keys]
         recent = [np.from_dlpack(tensors[key]) for key in keys if key[0].startswith(ACTIVATIONS)]
         calls.append(partial(_timed, kernel, arguments, [other, *recent], clock))
@@ -94,7 +97,8 @@ def _timed(kernel: Any, arguments: Sequence[Any], before: Sequence[Any], clock: 
     return (clock() - begun) / 1000
 
 
-def _random(shape: tuple[int, ...]) -> Any:
-    tensor = tvm.runtime.empty(shape, "float32")
-    np.from_dlpack(tensor)[...] = np.random.default_rng(0).random(shape, np.float32) - 0.5
+def _random(shape: tuple[int, ...], dtype: str) -> Any:
+    tensor, rng = tvm.runtime.empty(shape, dtype), np.random.default_rng(0)
+    integer = np.dtype(dtype).kind in "iu"
+    np.from_dlpack(tensor)[...] = rng.integers(0, 128, shape) if integer else rng.random(shape, np.float32) - 0.5
     return tensor
