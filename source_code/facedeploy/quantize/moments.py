@@ -16,6 +16,7 @@ Values = npt.NDArray[np.float32]
 Floats = npt.NDArray[np.floating[Any]]
 
 PATCHES = 128  # Places of an image, at most, where a convolution's inputs are looked at.
+INDISTINCT = 1e-9  # Of the square of a mean: a variance that is less is none.
 LARGEST_BLOCK = 576  # Inputs whose covariance is known: 64 channels of a 3x3 kernel. More than that are in blocks.
 
 
@@ -82,6 +83,8 @@ class MomentSums:
 
 def _central(mean: Float64, second: Float64) -> Moments:
     covariance = second - mean[:, :, None] * mean[:, None, :]
+    # Of inputs that hardly change, the difference is no more than rounding.
+    covariance += (INDISTINCT * mean**2)[:, :, None] * np.eye(mean.shape[1])
     # Half the bytes for the cache, and what is read from there is what was there at first.
     return Moments(mean.astype(np.float32), covariance.astype(np.float32))
 

@@ -98,8 +98,8 @@ class Pooling(Operator):
 
 
 @dataclass(eq=False)
-class Quantize(Node):
-    """A float32 tensor -> u8, which its output's `affine` describes."""
+class Conversion(Node):
+    """One tensor becomes another of the same shape."""
 
     source: Value
 
@@ -115,20 +115,13 @@ class Quantize(Node):
 
 
 @dataclass(eq=False)
-class Dequantize(Node):
+class Quantize(Conversion):
+    """A float32 tensor -> u8, which its output's `affine` describes."""
+
+
+@dataclass(eq=False)
+class Dequantize(Conversion):
     """What a `Quantize` made -> float32."""
-
-    source: Value
-
-    @property
-    def output(self) -> Value:
-        """The one output."""
-        return self.outputs[0]
-
-    @property
-    def inputs(self) -> list[Value]:
-        """The one source."""
-        return [self.source]
 
 
 @dataclass(eq=False)
