@@ -1,5 +1,6 @@
 """An ONNX model rewritten as TVM's importer wants it: static shapes, constants computed, one form of each node."""
 
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -52,26 +53,8 @@ def prepare_onnx(model: Any, image: TensorSpec) -> Any:
 
 
 def dequantize_constants(model: Any) -> None:
-    """Compute every DequantizeLinear of initializers, as it would be for every image: weights and biases."""
-    import onnx
-
-    graph = model.graph
-    known = {entry.name: onnx.numpy_helper.to_array(entry) for entry in graph.initializer}
-    kept = []
-    for node in graph.node:
-        if node.op_type != "DequantizeLinear" or any(name not in known for name in node.input if name):
-            kept.append(node)
-            continue
-        axis = next((attribute.i for attribute in node.attribute if attribute.name == "axis"), 1)
-        integers, *parameters = (known[name] for name in node.input if name)
-        sides = [1] * integers.ndim
-        if parameters[0].size > 1:
-            sides[axis] = -1
-        scale, *zero_point = (parameter.reshape(sides) for parameter in parameters)
-        floats = (integers.astype(np.int32) - (zero_point[0] if zero_point else 0)).astype(np.float32) * scale
-        graph.initializer.append(onnx.numpy_helper.from_array(floats.astype(np.float32), node.output[0]))
-    del graph.node[:]
-    graph.node.extend(kept)
+    """Compute every DequantizeLinear of initializers, in place: weights and biases."""
+    _fold_constants(model, NEVER_FOLDED - {"DequantizeLinear"})
 
 
 def _forget_shapes(graph: Any) -> None:
@@ -81,8 +64,8 @@ def _forget_shapes(graph: Any) -> None:
             side.Clear()
 
 
-def _fold_constants(model: Any) -> bool:
-    """Compute what can be; whether a shape that was computed may let more be known."""
+def _fold_constants(model: Any, never: Collection[str] = NEVER_FOLDED) -> bool:
+    """Compute what can be, but for `never`; whether a shape that was computed may let more be known."""
     import onnx
 
     graph = model.graph
@@ -91,7 +74,7 @@ def _fold_constants(model: Any) -> bool:
     shapes = _static_shapes(model) if measured else {}
     kept, folded = [], False
     for node in graph.node:
-        results = _evaluate(node, known, shapes, model.opset_import)
+        results = None if node.op_type in never else _evaluate(node, known, shapes, model.opset_import)
         if results is None:
             kept.append(node)
             continue
@@ -135,7 +118,7 @@ def _evaluate(
     import onnx
     from onnx.reference import ReferenceEvaluator
 
-    if node.domain not in ("", "ai.onnx") or node.op_type in NEVER_FOLDED:
+    if node.domain not in ("", "ai.onnx"):
         return None
     if any(attribute.type in (attribute.GRAPH, attribute.GRAPHS) for attribute in node.attribute):
         return None

@@ -1,13 +1,11 @@
 """What a kernel between integers is given beside its weights: where sums start, and how they become outputs."""
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 
 from facedeploy.compiler.graph.nodes import Convolution, FloatArray, HeadLevel, Part, Value
 from facedeploy.compiler.kernels.blocked.integers import Step
-from facedeploy.compiler.kernels.blocked.layout import pack_depthwise
+from facedeploy.compiler.kernels.blocked.layout import in_blocks, pack_bias, pack_depthwise
 
 Float64 = npt.NDArray[np.float64]
 
@@ -24,7 +22,7 @@ def sum_starts(node: Convolution | HeadLevel, lanes: int) -> npt.NDArray[np.int3
     weights = integer_weights(node).astype(np.int64).sum(axis=(2, 3))
     zero_points = np.concatenate([_channels(part, 1) for part in node.sources]).astype(np.int64)
     starts = -(weights[:, 0] * zero_points if _depthwise(node) else weights @ zero_points)
-    return _in_blocks(starts, lanes).astype(np.int32)
+    return in_blocks(starts, lanes).astype(np.int32)
 
 
 def output_steps(node: Convolution | HeadLevel, lanes: int) -> FloatArray:
@@ -43,15 +41,14 @@ def output_steps(node: Convolution | HeadLevel, lanes: int) -> FloatArray:
         scale, zero = _affine(residual)
         rows[Step.RESIDUAL_SCALE] = scale / unit
         rows[Step.RESIDUAL_BIAS] = -zero * scale / unit
-    return np.stack([_in_blocks(row, lanes) for row in rows]).astype(np.float32)
+    return np.stack([pack_bias(row, lanes) for row in rows])
 
 
 def depthwise_steps(node: Convolution, lanes: int) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Weights (blocks, h, w, lanes), bias and zero point (blocks, lanes) of a float one, in steps of its output."""
     unit, zero_point = (np.broadcast_to(each, len(node.bias)) for each in _affine(node.output))
     weights = (node.weights / unit.reshape(-1, 1, 1, 1)).astype(np.float32)
-    bias, zeros = (_in_blocks(each, lanes).astype(np.float32) for each in (node.bias / unit, zero_point))
-    return pack_depthwise(weights, lanes), bias, zeros
+    return pack_depthwise(weights, lanes), pack_bias(node.bias / unit, lanes), pack_bias(zero_point, lanes)
 
 
 def _depthwise(node: Convolution | HeadLevel) -> bool:
@@ -68,8 +65,3 @@ def _affine(value: Value | None) -> tuple[Float64, Float64]:
 def _channels(part: Part, which: int) -> Float64:
     """Scale (0) or zero point (1) of the channels of a part."""
     return _affine(part.value)[which][part.first : part.first + part.channels]
-
-
-def _in_blocks(numbers: npt.NDArray[Any], lanes: int) -> npt.NDArray[Any]:
-    blocks = -(-len(numbers) // lanes)
-    return np.pad(numbers, (0, blocks * lanes - len(numbers))).reshape(blocks, lanes)

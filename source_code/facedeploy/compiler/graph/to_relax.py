@@ -51,6 +51,7 @@ from facedeploy.compiler.kernels.blocked.integers import IntegerArithmetic, pack
 from facedeploy.compiler.kernels.blocked.layout import (
     LANES,
     Blocked,
+    in_blocks,
     pack_bias,
     pack_dense,
     pack_depthwise,
@@ -387,9 +388,7 @@ class _Emitter:
 def _affine_constants(value: Value, layout: Blocked) -> list[Any]:
     """Scale (C,), zero point (blocks, block)."""
     assert value.affine is not None
-    padding = layout.blocks * layout.block - layout.channels
-    zero_point = np.pad(value.affine.zero_point, (0, padding)).reshape(layout.blocks, layout.block)
-    return [_constant(value.affine.scale), _constant(zero_point)]
+    return [_constant(value.affine.scale), _constant(in_blocks(value.affine.zero_point, layout.block))]
 
 
 def _constant(array: Array) -> Any:

@@ -20,6 +20,7 @@ from facedeploy.compiler.kernels.blocked.emit import (
     accumulators,
     activate,
     argument,
+    broadcast,
     fill_halo,
     load,
     splat,
@@ -239,20 +240,15 @@ def _spread(data: Any, at: Indices, native: int, dot: Dot) -> list[Any]:
     if dot == "singles":
         *outer, channel = at
         bytes_of = [load(data, [*outer, channel + member], 1, U8) for member in range(GROUP)]
-        return [T.Bind(splat_of(tirx.Cast(S32, byte), native)) for byte in bytes_of]
+        return [broadcast(tirx.Cast(S32, byte), native) for byte in bytes_of]
     word = tirx.reinterpret(S32, load(data, at, GROUP, U8))
-    words = T.Bind(splat_of(word, native))
+    words = broadcast(word, native)
     if dot == "vnni":
         return [T.Bind(tirx.reinterpret(vector(GROUP * native, U8), words))]
     halves = tirx.reinterpret(vector(2 * native, "uint16"), words)
     even = words & splat(0x00FF00FF, native, S32)
     odd = halves >> splat(8, 2 * native, "uint16")
     return [T.Bind(tirx.reinterpret(vector(2 * native, "int16"), half)) for half in (even, odd)]
-
-
-def splat_of(scalar: Any, lanes: int) -> Any:
-    """One number in every lane."""
-    return scalar if lanes == 1 else tirx.Broadcast(scalar, lanes)
 
 
 def _add(total: Any, values: Sequence[Any], weights: Sequence[Any], native: int, dot: Dot) -> Any:

@@ -65,10 +65,14 @@ def from_blocked(buffer: FloatArray, layout: Blocked) -> FloatArray:
     return np.ascontiguousarray(full[:, : layout.channels, layout.halo : end_h, layout.halo : end_w])
 
 
-def pack_bias(values: FloatArray, block: int) -> FloatArray:
+def pack_bias(values: Array, block: int) -> FloatArray:
+    """`in_blocks`, as float32."""
+    return in_blocks(values, block).astype(np.float32)
+
+
+def in_blocks(values: Array, block: int) -> Array:
     """(C,) -> (blocks, block); channels behind the last are zero."""
-    blocks = -(-len(values) // block)
-    return np.pad(values, (0, blocks * block - len(values))).reshape(blocks, block).astype(np.float32)
+    return np.pad(values, (0, -len(values) % block)).reshape(-1, block)
 
 
 def pack_dense(weights: Array, source_blocks: list[list[int]], block_in: int, block_out: int) -> Array:
