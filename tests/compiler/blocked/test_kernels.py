@@ -1,5 +1,7 @@
 """Each blocked kernel equals PyTorch's operators, halo and unused lanes included, on every level this machine has."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -21,7 +23,13 @@ from facedeploy.compiler.kernels.blocked.layout import (
     to_blocked,
 )
 from facedeploy.compiler.kernels.blocked.planar import pack_planar, planar_convolution
-from facedeploy.compiler.kernels.blocked.winograd import pack_winograd, takes, winograd_convolution
+from facedeploy.compiler.kernels.blocked.winograd import (
+    group_of,
+    pack_winograd,
+    takes,
+    winograd_convolution,
+    winograd_tiles,
+)
 from facedeploy.compiler.target import Target
 
 torch = pytest.importorskip("torch", reason="the oracle of the convolutions is torch")
@@ -130,6 +138,20 @@ def test_winograd_convolution_equals_torch(target: Target, data: st.DataObject) 
         function, target, [to_blocked(x, source.layout), packed, pack_bias(bias, output.block)], [output.shape]
     )
     assert_blocked(got, output, expected)
+
+
+@level
+def test_winograd_convolution_in_groups_of_output_blocks_equals_torch(target: Target) -> None:
+    """Transforms and products of 6 output blocks would not fit L2 together: 4 come first, then 2."""
+    x, weights, bias = random((1, 128, 32, 32)), random((90, 128, 3, 3), 1, 0.1), random((90,), 2)
+    window = Window((3, 3), padding=(1, 1))
+    source, output = source_of(x.shape, window, (32, 32)), Blocked(1, 90, 32, 32, 16, 1)
+    tile = replace(winograd_tiles([source], output, target)[0], blocks=2, rows=8)
+    assert group_of(tile, [source], output) == 4
+    function, _ = winograd_convolution("winograd", [source], output, Epilogue(0.1), target, tile)
+    packed = pack_winograd(weights, channel_blocks([source]), 16, 16)
+    (got,) = run(function, target, [to_blocked(x, source.layout), packed, pack_bias(bias, 16)], [output.shape])
+    assert_blocked(got, output, activated(convolve(x, weights, bias, window), 0.1))
 
 
 @level

@@ -34,8 +34,11 @@ OUT = 4  # Output pixels of a tile, a side.
 IN = 6  # Input pixels of a tile, a side.
 POINTS = IN * IN
 MIN_PIXELS = 12  # Fewer do not fill registers.
-SLAB_BYTES = 2 * L2_BYTES  # Transforms are used in the order in which they were made: a few may leave L2 before.
+SLAB_BYTES = 9 * L2_BYTES // 4  # Transforms are used in the order in which they were made: a few may leave L2 before.
+PRODUCTS_BYTES = 3 * L2_BYTES // 2  # Of products that stay in L2 while transforms pass through it.
 WRITE_COST = 5  # Of a byte written beyond L2, in bytes read: the line is read, written, and read again.
+REUSE_PIXELS = 40  # Whose products take as long as their weights take from beyond L2.
+GROUP = 4  # Output blocks of the largest tile.
 
 
 def takes(output: Blocked) -> bool:
@@ -63,17 +66,21 @@ def winograd_tiles(sources: Sequence[Source], output: Blocked, target: Target) -
     Their rows are rows of Winograd tiles: a slab.
     """
     tiles_h, tiles_w = output.height // OUT, output.width // OUT
-    channels = sum(source.blocks for source in sources) * sources[0].layout.block, output.blocks * output.block
+    channels = _channels(sources), output.blocks * output.block
+
+    def with_slab(tile: Tile, slab: int) -> Tile:
+        tile = replace(tile, rows=slab)
+        reason = (
+            f"{tile.reason}; {slab} of {tiles_h} rows of {tiles_w} Winograd tiles at a time, "
+            f"{group_of(tile, sources, output)} output blocks of their products"
+        )
+        return replace(tile, reason=reason)
 
     def of_slab(slab: int) -> list[Tile]:
-        return [
-            replace(
-                tile, rows=slab, reason=f"{tile.reason}; {slab} of {tiles_h} rows of {tiles_w} Winograd tiles at a time"
-            )
-            for tile in differing_tiles(target, width=slab * tiles_w, blocks=output.blocks, lanes=output.block)
-        ]
+        tiles = differing_tiles(target, width=slab * tiles_w, blocks=output.blocks, lanes=output.block)
+        return [with_slab(tile, slab) for tile in tiles]
 
-    first, *slabs = rank_slabs(tiles_h, tiles_w, *channels)
+    first, *slabs = rank_slabs(tiles_h, tiles_w, *channels, GROUP * output.block)
     return [*of_slab(first), *(of_slab(slab)[0] for slab in slabs[:1])]
 
 
@@ -105,21 +112,53 @@ def winograd_convolution(
     return builder.get(), tile
 
 
-def rank_slabs(tiles_h: int, tiles_w: int, inputs: int, outputs: int) -> list[int]:
+def rank_slabs(tiles_h: int, tiles_w: int, inputs: int, outputs: int, group: int) -> list[int]:
     """How many rows of tiles may share a pass over the weights: what costs least beyond L2 first.
 
-    Weights are read for every slab, unless they and its transforms fit L2; the transforms, if they do not fit it
-    themselves, are written and read there.
+    `inputs`, `outputs`: channels, of which the products of all or of `group` are made at a time.
     """
-    weights = POINTS * inputs * outputs * 4
 
-    def cost(slab: int) -> int:
-        slabs, transforms = tiles_h // slab, POINTS * slab * tiles_w * (inputs + outputs) * 4
-        spilled = (1 + WRITE_COST) * transforms * slabs if transforms > SLAB_BYTES else 0
-        return spilled + (weights * slabs if weights + transforms > SLAB_BYTES else weights)
+    def cost(slab: int) -> float:
+        return min(
+            _bytes_beyond_l2(tiles_h // slab, slab * tiles_w, inputs, outputs, count) for count in (outputs, group)
+        )
 
     divisors = [slab for slab in range(1, tiles_h + 1) if tiles_h % slab == 0]
     return sorted((slab for slab in divisors if slab * tiles_w >= MIN_PIXELS or slab == tiles_h), key=cost)
+
+
+def group_of(tile: Tile, sources: Sequence[Source], output: Blocked) -> int:
+    """How many output blocks' products are made, and transformed back, before the next: all, or a few that fit L2."""
+    slabs, pixels = output.height // OUT // tile.rows, tile.rows * (output.width // OUT)
+    some = GROUP // tile.blocks * tile.blocks
+
+    def cost(blocks: int) -> float:
+        channels = _channels(sources), output.blocks * output.block, blocks * output.block
+        return _bytes_beyond_l2(slabs, pixels, *channels)
+
+    return min(output.blocks, some, key=cost) if some < output.blocks else output.blocks
+
+
+def _channels(sources: Sequence[Source]) -> int:
+    return sum(source.blocks for source in sources) * sources[0].layout.block
+
+
+def _bytes_beyond_l2(slabs: int, pixels: int, inputs: int, outputs: int, group: int) -> float:
+    """What an image costs in `slabs` of so many Winograd tiles, in bytes read.
+
+    Weights are read for every slab, unless they and its transforms fit L2. Transforms that do not fit it themselves
+    are written there, and read for each group of output channels; so are products, unless those of a group fit.
+    """
+    weights, groups = POINTS * inputs * outputs * 4, -(-outputs // group)
+    spectrum, products = (POINTS * pixels * channels * 4 for channels in (inputs, group))
+    if weights + spectrum + products <= SLAB_BYTES:
+        return weights
+    cost = slabs * weights * max(1.0, REUSE_PIXELS / pixels)
+    if spectrum + products > SLAB_BYTES:
+        cost += slabs * spectrum * (WRITE_COST + groups)
+        if products > PRODUCTS_BYTES:
+            cost += slabs * groups * products * (WRITE_COST + 1)
+    return cost
 
 
 class _Winograd:
@@ -131,6 +170,7 @@ class _Winograd:
         self.source_blocks = sum(source.blocks for source in sources)
         self.tiles_w = output.width // OUT
         self.pixels = slab * self.tiles_w
+        self.group = group_of(tile, sources, output)
         self.inputs = [argument(f"source_{index}", source.layout.shape) for index, source in enumerate(sources)]
         self.weights = argument("weights", (POINTS, output.blocks, self.source_blocks * self.inner, self.lanes))
         self.bias = argument("bias", (output.blocks, self.lanes))
@@ -142,25 +182,34 @@ class _Winograd:
         self._allocate()
         with T.serial(0, self.slab) as row:
             self.transform_row(n, first, row)
-        with T.serial(0, POINTS) as point:
-            self.multiply(point)
-        with T.serial(0, self.output.blocks) as block, T.serial(0, self.slab) as row:
-            self.finish_row(n, first, row, block)
+
+        def of_group(group: Any, blocks: int) -> None:
+            with T.serial(0, POINTS) as point:
+                self.multiply(point, group, blocks)
+            with T.serial(0, blocks) as index, T.serial(0, self.slab) as row:
+                self.finish_row(n, first, row, group, index)
+
+        for_tiles(self.output.blocks, self.group, of_group)
 
     def whole_image(self, n: Any) -> None:
         """A slab that is the whole image: its threads share every step."""
         self._allocate()
         with share(self.slab) as (start, count), T.serial(0, count) as step:
             self.transform_row(n, 0, start + step)
-        with share(POINTS) as (start, count), T.serial(0, count) as step:
-            self.multiply(start + step)
-        with share(self.slab) as (start, count), T.serial(0, count) as step, T.serial(0, self.output.blocks) as block:
-            self.finish_row(n, 0, start + step, block)
+
+        def of_group(group: Any, blocks: int) -> None:
+            with share(POINTS) as (start, count), T.serial(0, count) as step:
+                self.multiply(start + step, group, blocks)
+            with share(self.slab) as (start, count), T.serial(0, count) as step, T.serial(0, blocks) as index:
+                self.finish_row(n, 0, start + step, group, index)
+
+        for_tiles(self.output.blocks, self.group, of_group)
 
     def _allocate(self) -> None:
-        shape = (POINTS, self.source_blocks, self.pixels, self.inner)
+        # Points are not the outermost axis: what one tile stores would lie whole pages apart, in one set of the caches.
+        shape = (self.source_blocks, POINTS, self.pixels, self.inner)
         self.spectrum = T.alloc_buffer(shape, "float32", scope="global")
-        shape = (POINTS, self.output.blocks, self.pixels, self.lanes)
+        shape = (self.group, POINTS, self.pixels, self.lanes)
         self.products = T.alloc_buffer(shape, "float32", scope="global")
 
     def transform_row(self, n: Any, first: Any, row: Any) -> None:
@@ -179,17 +228,17 @@ class _Winograd:
                     columns.append(_transform_input(pixel_column, inner))
                 for i in range(IN):
                     for j, value in enumerate(_transform_input([columns[j][i] for j in range(IN)], inner)):
-                        store(self.spectrum, value, [i * IN + j, c + before, row * self.tiles_w + column, 0], inner)
+                        store(self.spectrum, value, [c + before, i * IN + j, row * self.tiles_w + column, 0], inner)
             before += source.blocks
 
-    def multiply(self, point: Any) -> None:
-        """2. For one of the 36 points, a matrix product over the input channels."""
+    def multiply(self, point: Any, group: Any, group_blocks: int) -> None:
+        """2. For one of the 36 points and a group of output blocks, a matrix product over the input channels."""
         inner, lanes = self.inner, self.lanes
 
         def product(block: Any, blocks: int, first: Any, size: int, start: Callable[[list[Any]], Any]) -> None:
             def product_tile(pixel: Any, count: int) -> None:
                 def at(index: int, offset: int) -> list[Any]:
-                    return [point, block + index, pixel + offset, 0]
+                    return [block + index, point, pixel + offset, 0]
 
                 sums = accumulators(blocks, count, lanes, lambda index, offset: start(at(index, offset)))
                 add_products(
@@ -199,9 +248,9 @@ class _Winograd:
                     inner=inner,
                     lanes=lanes,
                     weight=lambda index, c, channel: load(
-                        self.weights, [point, block + index, (first + c) * inner + channel, 0], lanes
+                        self.weights, [point, group + block + index, (first + c) * inner + channel, 0], lanes
                     ),
-                    value=lambda offset, c, channel: self.spectrum[point, first + c, pixel + offset, channel],
+                    value=lambda offset, c, channel: self.spectrum[first + c, point, pixel + offset, channel],
                 )
                 for index, total in enumerate(sums):
                     for offset in range(count):
@@ -223,18 +272,18 @@ class _Winograd:
                     ),
                 )
 
-        for_tiles(self.output.blocks, self.tile.blocks, panels)
+        for_tiles(group_blocks, self.tile.blocks, panels)
 
-    def finish_row(self, n: Any, first: Any, row: Any, block: Any) -> None:
-        """3. Transform a row of tiles back, and complete it."""
-        lanes, output = self.lanes, self.output
+    def finish_row(self, n: Any, first: Any, row: Any, group: Any, index: Any) -> None:
+        """3. Transform a row of tiles of a group's output block back, and complete it."""
+        lanes, output, block = self.lanes, self.output, group + index
         slope = self.epilogue.slope_of(block)
         with T.serial(0, self.tiles_w) as column:
             offset = T.Bind(load(self.bias, [block, 0], lanes))
             pixel = row * self.tiles_w + column
             columns = [
                 _transform_output(
-                    [T.Bind(load(self.products, [i * IN + j, block, pixel, 0], lanes)) for i in range(IN)], lanes
+                    [T.Bind(load(self.products, [index, i * IN + j, pixel, 0], lanes)) for i in range(IN)], lanes
                 )
                 for j in range(IN)
             ]
