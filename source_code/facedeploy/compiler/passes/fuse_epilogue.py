@@ -17,16 +17,16 @@ def fuse_epilogue(graph: Graph) -> None:
     """
     changed = True
     while changed:
-        changed = any(
-            _fuse_bias(graph, node) or _fuse_activation(graph, node) or _fuse_residual(graph, node)
-            for node in list(graph.nodes)
-            if isinstance(node, Convolution)
-        )
+        changed = any(_fuse_reader(graph, node) for node in list(graph.nodes) if isinstance(node, Convolution))
 
 
-def _reader(graph: Graph, node: Convolution, *names: str) -> Operator | None:
+def _fuse_reader(graph: Graph, node: Convolution) -> bool:
     reader = graph.only_reader(node.output)
-    return reader if isinstance(reader, Operator) and reader.name in names else None
+    if not isinstance(reader, Operator):
+        return False
+    if reader.name == ADD:
+        return _fuse_bias(graph, node, reader) or _fuse_residual(graph, node, reader)
+    return reader.name in (RELU, LEAKY, PRELU) and _fuse_activation(graph, node, reader)
 
 
 def _take_over(graph: Graph, node: Convolution, reader: Node) -> None:
@@ -36,9 +36,8 @@ def _take_over(graph: Graph, node: Convolution, reader: Node) -> None:
     graph.nodes[graph.nodes.index(reader)] = node
 
 
-def _fuse_bias(graph: Graph, node: Convolution) -> bool:
-    reader = _reader(graph, node, ADD)
-    if reader is None or not node.plain:
+def _fuse_bias(graph: Graph, node: Convolution, reader: Operator) -> bool:
+    if not node.plain:
         return False
     constants = [argument for argument in reader.call.args if isinstance(argument, GenericConst)]
     if len(constants) != 1:
@@ -52,10 +51,9 @@ def _fuse_bias(graph: Graph, node: Convolution) -> bool:
     return True
 
 
-def _fuse_activation(graph: Graph, node: Convolution) -> bool:
-    reader = _reader(graph, node, RELU, LEAKY, PRELU)
-    slope = _slope(reader) if reader is not None else None
-    if reader is None or slope is None or not 0.0 <= slope <= 1.0:
+def _fuse_activation(graph: Graph, node: Convolution, reader: Operator) -> bool:
+    slope = _slope(reader)
+    if slope is None or not 0.0 <= slope <= 1.0:
         return False
     if node.residual is not None:
         if node.slope_after != 1.0:
@@ -80,9 +78,8 @@ def _slope(activation: Operator) -> float | None:
     return values.pop() if len(values) == 1 else None
 
 
-def _fuse_residual(graph: Graph, node: Convolution) -> bool:
-    reader = _reader(graph, node, ADD)
-    if reader is None or node.residual is not None or node.depthwise or len(reader.inputs) != 2:
+def _fuse_residual(graph: Graph, node: Convolution, reader: Operator) -> bool:
+    if node.residual is not None or node.depthwise or len(reader.inputs) != 2:
         return False
     other = next(value for value in reader.inputs if value is not node.output)
     factor = 1
