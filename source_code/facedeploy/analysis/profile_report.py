@@ -1,11 +1,12 @@
 """Figures of one profile, for a file and for a person."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from facedeploy.analysis.peer import PeerNode
+from facedeploy.analysis.table import aligned
 from facedeploy.artifact.manifest import KernelCall
 
 NOTES = (
@@ -122,7 +123,7 @@ class ProfileReport:
             "# is the running order",
             f"measured peaks: {self.peak.gflops:.1f} GFLOP/s fp32, {self.peak.gigabytes_per_second:.1f} GB/s memory",
             "",
-            *_aligned(rows),
+            *aligned(rows, left={1, len(rows[0]) - 1}),
             "",
             *([line for index, kernel in slowest for line in _explained(index, kernel)] if explain else []),
             *NOTES,
@@ -180,17 +181,4 @@ def _explained(index: int, kernel: KernelProfile) -> list[str]:
         f"  layers: {', '.join(kernel.layers) or 'not known'}",
         f"  tile: {kernel.reason or 'not one of ours'}",
         "",
-    ]
-
-
-def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Columns of one width: numbers to the right, the kernel's name and the last column to the left."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    left = {1, len(widths) - 1}
-    return [
-        "  ".join(
-            cell.ljust(width) if place in left else cell.rjust(width)
-            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
     ]

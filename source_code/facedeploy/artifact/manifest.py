@@ -12,7 +12,7 @@ from facedeploy.core.normalization import Normalization
 from facedeploy.core.prior_spec import PriorSpec
 from facedeploy.core.tensor_spec import TensorSpec, bytes_of
 
-SCHEMA = 4  # Raised whenever an older reader would misunderstand a newer file.
+SCHEMA = 5  # Raised whenever an older reader would misunderstand a newer file.
 
 ALIGNMENT = 64  # Bytes: what compiled code expects of the addresses of tensors, and tvm's own all have.
 
@@ -64,18 +64,34 @@ class PostProcess:
 
 
 @dataclass(frozen=True)
+class Form:
+    """How a kernel writes (N, channels, H, W): as (N, ceil(channels / block), H + 2 halo, W + 2 halo, block).
+
+    `scale` and `zero_point`, one or one a channel, say what integers stand for: (q - zero_point) scale; empty for
+    floats.
+    """
+
+    channels: int
+    halo: int
+    scale: tuple[float, ...] = ()
+    zero_point: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
 class Kernel:
     """A function of the artifact's code, which several calls may share, and what one call of it computes.
 
     `layers` names the ONNX convolutions (a node's name, else its output's); empty where that is not known.
     `multiply_adds` are those of the direct algorithm for the whole batch, whatever algorithm the kernel has; 0 for what
-    is no convolution. `reason` says why its tiles are as they are.
+    is no convolution. `reason` says why its tiles are as they are. `writes` is the form of the one
+    tensor it writes; None for kernels that write several, or planar ones.
     """
 
     name: str
     layers: tuple[str, ...] = ()
     multiply_adds: int = 0
     reason: str = ""
+    writes: Form | None = None
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,9 @@ VERBS = {
     "run": VerbEntry("facedeploy.cli.run", "stream images through an artifact, write WIDER FACE prediction files"),
     "perf": VerbEntry("facedeploy.cli.perf", "throughput and latency of an artifact; npz files in and out"),
     "profile": VerbEntry("facedeploy.cli.profile", "where an artifact's time goes, kernel by kernel, beside peers"),
+    "compare": VerbEntry(
+        "facedeploy.cli.compare", "how far an artifact's tensors and faces are from the float model's"
+    ),
     "image2npz": VerbEntry("facedeploy.cli.image2npz", "images -> npz files and a list of them"),
     "npz-decode": VerbEntry("facedeploy.cli.npz_decode", "output npz files -> WIDER FACE prediction files"),
     "eval": VerbEntry("facedeploy.cli.eval", "WIDER FACE average precision of prediction files"),

@@ -12,6 +12,7 @@ from facedeploy.core.normalization import Normalization
 from facedeploy.quantize.affine import Affine, Float64, affine_of, affine_of_pixels, weight_scale
 from facedeploy.quantize.calibration import Calibration
 from facedeploy.quantize.equalize import channel_factors, equalize
+from facedeploy.quantize.factors_record import record_factors
 from facedeploy.quantize.fold_batch_norm import fold_batch_norm
 from facedeploy.quantize.graph import Array, Graph
 from facedeploy.quantize.layers import convolution_names, selected_layers
@@ -48,6 +49,7 @@ def insert_qdq(
         spans = {name: high - low for name, (low, high) in bounds.items() if carried_from(graph, name) not in tensors}
         factors = channel_factors(graph, spans)
         model = equalize(model, factors)
+        record_factors(model, factors)
         # A tensor that is picked from one which cannot be scaled may have no factor of its own.
         bounds = {
             name: (low / factors.get(name, 1.0), high / factors.get(name, 1.0)) for name, (low, high) in bounds.items()

@@ -1,7 +1,7 @@
 """One inference, kernel by kernel: run again and timed as often as wished."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from statistics import median
 from typing import Any
@@ -38,6 +38,13 @@ class Trace:
         nothing = [tvm.get_global_func("ffi.Array")] * len(calls)
         samples = zip(*(self._time(nothing) for _ in range(COST_SAMPLES)), strict=True)
         self.cost_us = tuple(median(sample) for sample in samples)
+
+    def steps(self) -> Iterator[int]:
+        """Run the kernels once; yields each one's place when it has written, before another may write there too."""
+        use_threads(self._threads)
+        for place, (function, arguments) in enumerate(zip(self._functions, self.tensors, strict=True)):
+            function(*arguments)
+            yield place
 
     def microseconds(self) -> list[float]:
         """Run every kernel once, in order; the time of each, less `cost_us`, which calling it from Python takes."""

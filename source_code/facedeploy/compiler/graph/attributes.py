@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import tvm
 
-from facedeploy.artifact.manifest import Kernel
+from facedeploy.artifact.manifest import Form, Kernel
 
 LAYERS, KERNELS = "facedeploy.layers", "facedeploy.kernels"
 
@@ -47,6 +48,14 @@ def kernels_of(module: tvm.IRModule) -> tuple[Kernel, ...]:
             tuple(map(str, record["layers"])),
             int(record["multiply_adds"]),
             str(record["reason"]),
+            _form(record["writes"]),
         )
         for record in (module.attrs or {}).get(KERNELS, ())
     )
+
+
+def _form(record: Any) -> Form | None:
+    if record is None:
+        return None
+    scale, zero_point = tuple(map(float, record["scale"])), tuple(map(int, record["zero_point"]))
+    return Form(int(record["channels"]), int(record["halo"]), scale, zero_point)

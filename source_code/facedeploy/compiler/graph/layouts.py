@@ -1,5 +1,8 @@
 """Where each value lies in memory: its blocked layout, with the halo that its readers need."""
 
+from typing import TypeVar
+
+from facedeploy.artifact.manifest import Form
 from facedeploy.compiler.graph.nodes import (
     Cascade,
     Convolution,
@@ -14,6 +17,8 @@ from facedeploy.compiler.graph.nodes import (
     Value,
 )
 from facedeploy.compiler.kernels.blocked.layout import Blocked, block_of
+
+Number = TypeVar("Number", int, float)
 
 
 def layouts_of(graph: Graph, on_blocks: set[Operator]) -> dict[int, Blocked]:
@@ -62,3 +67,16 @@ def _convolutions(node: Node) -> list[Convolution]:
         case IntegerCascade():
             return [convolution for pair in node.chain for convolution in pair]
     return []
+
+
+def form_of(value: Value, layout: Blocked) -> Form:
+    """The record of how a value of this layout is kept."""
+    if value.affine is None:
+        return Form(layout.channels, layout.halo)
+    scale = [float(f"{number:.9g}") for number in value.affine.scale]  # So many digits tell float32 apart.
+    return Form(layout.channels, layout.halo, _once(scale), _once(value.affine.zero_point.tolist()))
+
+
+def _once(numbers: list[Number]) -> tuple[Number, ...]:
+    """One for all, where all are the same."""
+    return tuple(numbers[:1] if len(set(numbers)) == 1 else numbers)

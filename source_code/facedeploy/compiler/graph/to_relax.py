@@ -12,7 +12,7 @@ from tvm import relax
 from facedeploy.artifact.manifest import Kernel
 from facedeploy.compiler.graph.blocked_operators import blocked_operators
 from facedeploy.compiler.graph.integer_constants import depthwise_steps, integer_weights, output_steps, sum_starts
-from facedeploy.compiler.graph.layouts import layouts_of
+from facedeploy.compiler.graph.layouts import form_of, layouts_of
 from facedeploy.compiler.graph.nodes import (
     Cascade,
     Convolution,
@@ -333,7 +333,8 @@ class _Emitter:
     ) -> None:
         """Apply a kernel of convolutions, and keep a record of it."""
         name = self.apply(function, arguments, node.outputs, planar)
-        self.kernels.append(Kernel(name, node.layers, node.multiply_adds, reason))
+        writes = None if planar else form_of(node.outputs[0], self.layouts[id(node.outputs[0])])
+        self.kernels.append(Kernel(name, node.layers, node.multiply_adds, reason, writes))
 
     def apply(self, function: Any, arguments: Sequence[Any], outputs: Sequence[Value], planar: bool = False) -> str:
         """Emit a call; the name of its function, which the builder chooses: equal ones are there once."""
