@@ -95,6 +95,30 @@ def test_automatic_padding_gets_its_numbers(how: str, pads: list[int]) -> None:
     assert np.array_equal(run(result, image)[0], run(model, image)[0])
 
 
+@pytest.mark.parametrize("operator", ["MaxPool", "AveragePool"])
+@pytest.mark.parametrize(("side", "pads"), [(1, 1), (1, 2), (2, 0), (3, 0)])
+def test_a_window_a_little_larger_than_its_input_has_the_output_of_onnxruntime(
+    operator: str, side: int, pads: int
+) -> None:
+    attributes = {"kernel_shape": [3, 1], "strides": [2, 1], "pads": [0, 0, pads, 0]}
+    model = model_of([helper.make_node(operator, ["input"], ["output"], **attributes)], {}, (1, 4, side, 5))
+    image, result = image_of(1, 4, side, 5), prepared(model, 1, 4, side, 5)
+    assert np.array_equal(run(result, image)[0], run(model, image)[0])
+    node = next(node for node in result.graph.node if node.op_type == operator)
+    top, _, bottom, _ = next(entry.ints for entry in node.attribute if entry.name == "pads")
+    assert top + side + bottom >= 3
+
+
+@pytest.mark.parametrize(
+    ("operator", "more"), [("MaxPool", {}), ("AveragePool", {"count_include_pad": 1, "strides": [3, 1]})]
+)
+def test_a_window_larger_than_its_input_is_refused(operator: str, more: dict[str, Any]) -> None:
+    node = helper.make_node(operator, ["input"], ["output"], kernel_shape=[3, 1], **more)
+    said = rf"{operator} output has a window of 3x1 px .* on an input of 2x5 px, padding included"
+    with pytest.raises(ValueError, match=said):
+        prepared(model_of([node], {}, (1, 4, 2, 5)), 1, 4, 2, 5)
+
+
 def test_dropout_and_identity_go_and_clip_from_zero_is_relu() -> None:
     nodes = [
         helper.make_node("Dropout", ["input"], ["a"]),

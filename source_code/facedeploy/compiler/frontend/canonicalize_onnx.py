@@ -1,6 +1,6 @@
 """Nodes with several ways to say one thing, said in the way that TVM's importer reads rightly and makes least of."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ def canonicalize_onnx(model: Any, shapes: Shapes) -> None:
     Ensures: what `resize_nodes` says; Dropout and Identity are gone, but for one that makes an output (the importer
     gives Dropout a mask that nothing reads); `auto_pad` is pads (the importer pads SAME_LOWER as SAME_UPPER); a Split
     is slices, as every other node yields one tensor; a Clip from zero on is a Relu, and a Clip of what it yields where
-    there is a limit above.
+    there is a limit above. Raises ValueError for a window that does not fit its input.
     """
     graph = model.graph
     constants = {entry.name: entry for entry in graph.initializer}
@@ -30,6 +30,7 @@ def canonicalize_onnx(model: Any, shapes: Shapes) -> None:
             continue
         if node.op_type in WINDOWED:
             _name_pads(node, constants, shapes)
+            _fit_window(node, constants, shapes)
         if node.op_type == "Clip":
             kept += _limits(node, constants)
         elif node.op_type == "Resize":
@@ -73,8 +74,6 @@ def _limits(node: Any, constants: Mapping[str, Any]) -> list[Any]:
 
 
 def _name_pads(node: Any, constants: Mapping[str, Any], shapes: Shapes) -> None:
-    import onnx
-
     attributes = _attributes(node)
     how = attributes.get("auto_pad", b"NOTSET").decode()
     if how not in ("SAME_UPPER", "SAME_LOWER", "VALID") or node.input[0] not in shapes:
@@ -91,10 +90,44 @@ def _name_pads(node: Any, constants: Mapping[str, Any], shapes: Shapes) -> None:
         smaller, larger = total // 2, total - total // 2
         before.append(smaller if how == "SAME_UPPER" else larger)
         after.append(larger if how == "SAME_UPPER" else smaller)
+    _set_pads(node, before + after)
+
+
+def _fit_window(node: Any, constants: Mapping[str, Any], shapes: Shapes) -> None:
+    """Pad a pooling's input that its window does not fit, as onnxruntime in effect does.
+
+    Its integer division gives one output where less than a stride is missing; ONNX defines none.
+    """
+    attributes = _attributes(node)
+    kernel = attributes.get("kernel_shape") or (node.input[1] in constants and constants[node.input[1]].dims[2:])
+    if node.input[0] not in shapes or not kernel or attributes.get("ceil_mode", 0):
+        return
+    ones, pads = [1] * len(kernel), list(attributes.get("pads", [0] * 2 * len(kernel)))
+    padded = [side + sum(pads[axis :: len(kernel)]) for axis, side in enumerate(shapes[node.input[0]][2:])]
+    window = [
+        (size - 1) * dilation + 1 for size, dilation in zip(kernel, attributes.get("dilations", ones), strict=True)
+    ]
+    missing = [max(0, size - side) for size, side in zip(window, padded, strict=True)]
+    if not any(missing):
+        return
+    strides = attributes.get("strides", ones)
+    excluded = node.op_type != "Conv" and not attributes.get("count_include_pad", 0)
+    if not excluded or any(more >= stride for more, stride in zip(missing, strides, strict=True) if more):
+        raise ValueError(
+            f"{node.op_type} {node.name or node.output[0]} has a window of {'x'.join(map(str, window))} px (height x "
+            f"width) on an input of {'x'.join(map(str, padded))} px, padding included, so it has no output: give the "
+            "model a larger input"
+        )
+    _set_pads(node, pads[: len(kernel)] + [pad + more for pad, more in zip(pads[len(kernel) :], missing, strict=True)])
+
+
+def _set_pads(node: Any, pads: Sequence[int]) -> None:
+    import onnx
+
     others = [attribute for attribute in node.attribute if attribute.name not in ("auto_pad", "pads")]
-    pads = onnx.helper.make_attribute("pads", before + after)
+    made = onnx.helper.make_attribute("pads", pads)
     del node.attribute[:]
-    node.attribute.extend([*others, pads])
+    node.attribute.extend([*others, made])
 
 
 def _slices(node: Any, graph: Any, constants: Mapping[str, Any], shapes: Shapes) -> list[Any]:
