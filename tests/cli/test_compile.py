@@ -74,7 +74,7 @@ def test_shipped_config_compiles_from_another_folder_with_set(checkpoint: Path, 
         "post    retinaface_nms: confidence 0.02, NMS 0.4, 750 slots",
     ]
     assert re.fullmatch(r"target  \S+, fp32", lines[5])
-    assert lines[6] == "compute float32, weights stored as float32"
+    assert lines[6] == "compute float32, float weights stored as float32"
     assert [re.sub(r" \([\d,]+ bytes\)$", " (N bytes)", line) for line in lines[7:]] == [
         "wrote   deploy_weights/small/mod.so (N bytes)",
         "wrote   deploy_weights/small/mod.params (N bytes)",
@@ -100,7 +100,7 @@ def test_shipped_config_of_half_precision_says_what_it_means(
     lacking = {"float16": "AMX-FP16 and AVX512-FP16", "bfloat16": "AMX-BF16"}[stored]
     assert f"not faster than fp32, since x86-64-v3 lacks {lacking}; weights are stored as {stored}" in note
     assert f"target  x86-64-v3, {config.partition('_')[2]}" in lines
-    assert f"compute float32, weights stored as {stored}" in lines
+    assert f"compute float32, float weights stored as {stored}" in lines
     manifest = open_artifact(elsewhere / "deploy_weights" / config / "mod").manifest
     assert (manifest.arithmetic, manifest.weights.dtype) == ("float32", stored)
 

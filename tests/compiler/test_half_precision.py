@@ -113,7 +113,7 @@ def test_manifest_tells_how_it_computes_and_stores(half_net: tuple[str, Artifact
     stored = {"fp16": "float16", "bf16": "bfloat16"}[dtype]
     assert (manifest.dtype, manifest.arithmetic, manifest.weights.dtype) == (dtype, "float32", stored)
     assert (full.dtype, full.arithmetic, full.weights) == ("fp32", "float32", Weights())
-    assert str(manifest.weights) == f"weights stored as {stored}"
+    assert str(manifest.weights) == f"float weights stored as {stored}"
     assert manifest.calls == full.calls
     assert manifest.files["mod.so"] == full.files["mod.so"], "the code is that of fp32"
 

@@ -106,7 +106,7 @@ class Weights:
     winograd: tuple[int, ...] = ()
 
     def __str__(self) -> str:
-        return f"weights stored as {self.dtype}"
+        return f"float weights stored as {self.dtype}"
 
 
 Region = Literal["input", "parameters", "workspace", "outputs"]
