@@ -1,0 +1,199 @@
+"""int8 that may lose so much AP and no more: the fewest convolutions that have to stay float are found by measuring."""
+
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+
+from facedeploy.analysis.accuracy import KEY as EVALUATE
+from facedeploy.analysis.accuracy import evaluation_images, measure_accuracy
+from facedeploy.analysis.fewest import fewest
+from facedeploy.analysis.precision_speed import PrecisionSpeed, compare_speed, float_build
+from facedeploy.analysis.sensitivity import integer_layers, rank_layers
+from facedeploy.analysis.tradeoff import AP, Point, drop_of, percent, table
+from facedeploy.artifact.store import Artifact, save_artifact
+from facedeploy.compiler.build import compile_model
+from facedeploy.compiler.frontend.checkpoint import find_checkpoint, read_checkpoint
+from facedeploy.compiler.quantize import CalibratedModel, calibrate_model
+from facedeploy.config.build_config import BuildConfig
+from facedeploy.core.errors import CompileError, DataError
+from facedeploy.image.dataset import ImageFile
+from facedeploy.quantize.calibrate import Progress
+from facedeploy.quantize.insert_qdq import is_quantized
+from facedeploy.quantize.samples import calibration_set, refuse_evaluation_images
+from facedeploy.runtime.model import Model
+
+KEY = "backend.quantize.max_drop"
+Note = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class MixedPrecision:
+    """The build that was chosen, how fast it is beside fp32, and `skip_conv_layers` that give it again."""
+
+    artifact: Artifact
+    speed: PrecisionSpeed
+    skip_conv_layers: tuple[int | str, ...]
+
+
+def compile_within(
+    config: BuildConfig, note: Note = lambda _: None, on_image: Progress = lambda done, total: None
+) -> MixedPrecision:
+    """`compile_model` of an int8 `config`, with the fewest convolutions in float that meet its `max_drop`.
+
+    Convolutions are ranked by what their rounding does to the outputs for calibration images, and the first of them
+    stay float: so many as `fewest` finds, for which each number that it tries is compiled and measured, AP and time.
+    `note` is told how it goes, and in the end a table of all that was measured. The artifact is written when the choice
+    is made, and is the very one that was measured.
+
+    Raises CompileError when none meets it, or the model is quantized already; DataError for an evaluation set that
+    cannot be used, or that has images to calibrate with; what `compile_model` and opening an artifact raise.
+    """
+    options = config.backend.quantize
+    if options is None or options.max_drop is None or options.evaluate is None or config.dataset is None:
+        raise ValueError("expected a build config for int8 that has backend.quantize.max_drop")
+    checkpoint = find_checkpoint(config.frontend, lambda _: None)
+    model = read_checkpoint(checkpoint, config.frontend)
+    if is_quantized(model):
+        raise CompileError(
+            f"{KEY}: {checkpoint} is quantized already, which layers are float is said in it: "
+            "give the float model, or leave out max_drop and evaluate"
+        )
+    images = evaluation_images(options.evaluate, note)
+    refuse_evaluation_images(calibration_set(config.dataset), images)
+    # Without what is searched for, so that the manifest's hash is that of the config that the user is told.
+    plain = replace(options, max_drop=None, evaluate=None)
+    config = replace(config, backend=replace(config.backend, quantize=plain))
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        reference = _Reference.of(config, images, Path(options.evaluate.ground_truth), folder / "fp32", note)
+        integers = compile_model(config, note, on_image, folder / "0")
+        found = calibrate_model(config, checkpoint, model)
+        search = _Search(config, found, reference, options.max_drop, folder, note, integers)
+        chosen = fewest(search.total, search.meets)
+        note("\n".join(["", *search.table(), ""]))
+        if chosen is None:
+            raise CompileError(search.failure())
+        build = search.builds[chosen]
+        artifact = save_artifact(
+            Path(config.workspace.path) / config.name,
+            build.artifact.manifest,
+            {file.name: partial(shutil.copyfile, file) for file in (build.artifact.code, build.artifact.params)},
+        )
+    in_float = f", by name: {', '.join(build.layers)}" if build.layers else ""
+    note(f"{KEY}: {options.max_drop:g} is met with {chosen} of {search.total} convolutions kept in float{in_float}")
+    skipped = (*options.skip_conv_layers, *build.layers)
+    if build.layers:
+        note("backend.quantize that builds this again without a search, in place of max_drop and evaluate:")
+        note(f"skip_conv_layers: {json.dumps(skipped, ensure_ascii=False)}")
+    return MixedPrecision(artifact, build.speed, skipped)
+
+
+@dataclass(frozen=True)
+class _Build:
+    """A build with `layers` kept in float, by name. The files of `artifact` are gone where it loses too much."""
+
+    artifact: Artifact
+    layers: tuple[str, ...]
+    ap: AP
+    drop: float
+    speed: PrecisionSpeed
+
+
+@dataclass(frozen=True)
+class _Reference:
+    """The fp32 build, which others are measured against; its AP is measured once."""
+
+    model: Model
+    ap: AP
+    images: Sequence[ImageFile]
+    ground_truth: Path
+
+    @classmethod
+    def of(
+        cls, config: BuildConfig, images: Sequence[ImageFile], ground_truth: Path, folder: Path, note: Note
+    ) -> "_Reference":
+        artifact = float_build(config, folder)
+        ap = _ap(artifact, images, ground_truth)
+        note(f"fp32: AP {percent(ap)} on {len(images)} images of {ground_truth}")
+        if not any(ap):
+            raise DataError(
+                f"{EVALUATE}: fp32 itself finds none of the faces of {ground_truth}, so that int8 cannot lose any: "
+                "expected the ground truth of these images, and a trained model"
+            )
+        return cls(Model.open(artifact.prefix, threads=1), ap, images, ground_truth)
+
+    def measure(self, artifact: Artifact, layers: tuple[str, ...]) -> _Build:
+        ap = _ap(artifact, self.images, self.ground_truth)
+        speed = compare_speed(Model.open(artifact.prefix, threads=1), self.model)
+        return _Build(artifact, layers, ap, drop_of(ap, self.ap), speed)
+
+
+@dataclass
+class _Search:
+    """Builds that differ in how many of the most sensitive convolutions stay float; `builds` has those measured."""
+
+    config: BuildConfig
+    found: CalibratedModel
+    reference: _Reference
+    max_drop: float
+    folder: Path  # Where they are compiled to.
+    note: Note
+    integers: Artifact  # The build with none in float.
+    builds: dict[int, _Build] = field(default_factory=dict)
+
+    @cached_property
+    def total(self) -> int:
+        """How many convolutions become integer where none is kept in float."""
+        return len(integer_layers(self.found))
+
+    @cached_property
+    def ranked(self) -> list[str]:
+        """Their names, the most sensitive first; the first use takes as long as the model runs on so many images."""
+        self.note(f"{KEY}: ranking {self.total} convolutions by what the rounding of each alone does to the outputs")
+        return [each.layer for each in rank_layers(self.found)]
+
+    def meets(self, count: int) -> bool:
+        """Build with so many in float, measure, and say what came out."""
+        layers = tuple(self.ranked[:count]) if count else ()
+        options = replace(self.found.options, skip_conv_layers=(*self.found.options.skip_conv_layers, *layers))
+        config = replace(self.config, backend=replace(self.config.backend, quantize=options))
+        folder = self.folder / str(count)
+        artifact = compile_model(config, folder=folder) if count else self.integers
+        build = self.builds[count] = self.reference.measure(artifact, layers)
+        met = build.drop <= self.max_drop
+        self.note(
+            f"{KEY}: {count} of {self.total} in float: AP {percent(build.ap)}, drop {build.drop:.2f}"
+            f"{'' if met else f', above {self.max_drop:g}'}; {build.speed}"
+        )
+        if not met:
+            shutil.rmtree(folder)
+        return met
+
+    def table(self) -> list[str]:
+        """Every build measured, and fp32, side by side."""
+        builds = sorted(self.builds.items())
+        milliseconds = median(build.speed.float_milliseconds for _, build in builds)
+        points = [
+            Point(f"{count} of {self.total}", build.ap, build.drop, build.speed.milliseconds, build.speed.ratio)
+            for count, build in builds
+        ]
+        return table([*points, Point("fp32", self.reference.ap, 0.0, milliseconds, 1.0)])
+
+    def failure(self) -> str:
+        """What to say where none meets it."""
+        count, nearest = min(self.builds.items(), key=lambda entry: (entry[1].drop, entry[0]))
+        return (
+            f"{KEY}: got {self.max_drop:g}, but no build loses so little: the nearest keeps {count} of {self.total} "
+            f"convolutions in float and loses {nearest.drop:.3g} AP points; nothing is written; allow more, or build "
+            "fp32"
+        )
+
+
+def _ap(artifact: Artifact, images: Sequence[ImageFile], ground_truth: Path) -> AP:
+    result = measure_accuracy(artifact.prefix, images, ground_truth)
+    return result.easy, result.medium, result.hard
