@@ -130,15 +130,15 @@ def test_drop_that_no_build_meets_is_one_sentence_and_leaves_what_was_there(
     command, words, tmp_path, monkeypatch, capsys
 ):
     # A float build whose AP no other reaches.
-    from facedeploy.analysis import mixed_precision
+    from facedeploy.analysis import reference
 
-    measure = mixed_precision.measure_accuracy
+    measure = reference.measure_accuracy
 
     def flattering(prefix, images, ground_truth):
         found = measure(prefix, images, ground_truth)
         return type(found)(**{**vars(found), "hard": 2.0}) if prefix.parent.name == "fp32" else found
 
-    monkeypatch.setattr(mixed_precision, "measure_accuracy", flattering)
+    monkeypatch.setattr(reference, "measure_accuracy", flattering)
     before = tmp_path / "workspace/tiny/mod.json"
     before.parent.mkdir(parents=True)
     before.write_text("before")
@@ -154,10 +154,11 @@ def test_drop_that_no_build_meets_is_one_sentence_and_leaves_what_was_there(
     assert before.read_text() == "before"
 
 
-def test_evaluation_sets_that_cannot_be_used_are_one_sentence(refused, words, faces, photos, tiny_artifact, tmp_path):
+def test_mistakes_are_one_sentence(refused, words, faces, photos, tiny_artifact, tmp_path):
     def evaluate(images, ground_truth=faces / "ground_truth"):
         return words(1, evaluate={"images": f"{images}", "ground_truth": f"{ground_truth}"})
 
+    assert "no convolution of the model is called 'conv9'" in refused(*words(1, skip_conv_layers=["conv9"]))
     assert "backend.quantize.evaluate.images: nowhere: there is no such file or folder" in refused(*evaluate("nowhere"))
     said = refused(*evaluate(faces, tmp_path))
     assert said.startswith("backend.quantize.evaluate.ground_truth: ")

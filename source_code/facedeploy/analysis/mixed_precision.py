@@ -2,30 +2,30 @@
 
 import json
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
-from facedeploy.analysis.accuracy import KEY as EVALUATE
-from facedeploy.analysis.accuracy import evaluation_images, measure_accuracy
+from facedeploy.analysis.accuracy import evaluation_images
 from facedeploy.analysis.fewest import fewest
-from facedeploy.analysis.precision_speed import PrecisionSpeed, compare_speed, float_build
+from facedeploy.analysis.precision_speed import PrecisionSpeed
+from facedeploy.analysis.reference import MeasuredBuild, Reference
 from facedeploy.analysis.sensitivity import integer_layers, rank_layers
-from facedeploy.analysis.tradeoff import AP, Point, drop_of, percent, table
+from facedeploy.analysis.tradeoff import Point, percent, table
 from facedeploy.artifact.store import Artifact, save_artifact
 from facedeploy.compiler.build import compile_model
-from facedeploy.compiler.frontend.checkpoint import find_checkpoint, read_checkpoint
+from facedeploy.compiler.frontend.checkpoint import find_checkpoint, image_spec, read_checkpoint
+from facedeploy.compiler.frontend.onnx_file import with_static_input
 from facedeploy.compiler.quantize import CalibratedModel, calibrate_model
 from facedeploy.config.build_config import BuildConfig
-from facedeploy.core.errors import CompileError, DataError
-from facedeploy.image.dataset import ImageFile
+from facedeploy.core.errors import CompileError
 from facedeploy.quantize.calibrate import Progress
-from facedeploy.quantize.insert_qdq import is_quantized
+from facedeploy.quantize.insert_qdq import SKIP_KEY, is_quantized
+from facedeploy.quantize.layers import convolution_names, selected_layers
 from facedeploy.quantize.samples import calibration_set, refuse_evaluation_images
-from facedeploy.runtime.model import Model
 
 KEY = "backend.quantize.max_drop"
 Note = Callable[[str], None]
@@ -63,6 +63,8 @@ def compile_within(
             f"{KEY}: {checkpoint} is quantized already, which layers are float is said in it: "
             "give the float model, or leave out max_drop and evaluate"
         )
+    names = convolution_names(with_static_input(model, image_spec(config.frontend), checkpoint))
+    selected_layers(names, options.skip_conv_layers, SKIP_KEY)  # Before minutes go by.
     images = evaluation_images(options.evaluate, note)
     refuse_evaluation_images(calibration_set(config.dataset), images)
     # Without what is searched for, so that the manifest's hash is that of the config that the user is told.
@@ -70,7 +72,7 @@ def compile_within(
     config = replace(config, backend=replace(config.backend, quantize=plain))
     with TemporaryDirectory() as name:
         folder = Path(name)
-        reference = _Reference.of(config, images, Path(options.evaluate.ground_truth), folder / "fp32", note)
+        reference = Reference.of(config, images, Path(options.evaluate.ground_truth), folder / "fp32", note)
         integers = compile_model(config, note, on_image, folder / "0")
         found = calibrate_model(config, checkpoint, model)
         search = _Search(config, found, reference, options.max_drop, folder, note, integers)
@@ -93,58 +95,18 @@ def compile_within(
     return MixedPrecision(artifact, build.speed, skipped)
 
 
-@dataclass(frozen=True)
-class _Build:
-    """A build with `layers` kept in float, by name. The files of `artifact` are gone where it loses too much."""
-
-    artifact: Artifact
-    layers: tuple[str, ...]
-    ap: AP
-    drop: float
-    speed: PrecisionSpeed
-
-
-@dataclass(frozen=True)
-class _Reference:
-    """The fp32 build, which others are measured against; its AP is measured once."""
-
-    model: Model
-    ap: AP
-    images: Sequence[ImageFile]
-    ground_truth: Path
-
-    @classmethod
-    def of(
-        cls, config: BuildConfig, images: Sequence[ImageFile], ground_truth: Path, folder: Path, note: Note
-    ) -> "_Reference":
-        artifact = float_build(config, folder)
-        ap = _ap(artifact, images, ground_truth)
-        note(f"fp32: AP {percent(ap)} on {len(images)} images of {ground_truth}")
-        if not any(ap):
-            raise DataError(
-                f"{EVALUATE}: fp32 itself finds none of the faces of {ground_truth}, so that int8 cannot lose any: "
-                "expected the ground truth of these images, and a trained model"
-            )
-        return cls(Model.open(artifact.prefix, threads=1), ap, images, ground_truth)
-
-    def measure(self, artifact: Artifact, layers: tuple[str, ...]) -> _Build:
-        ap = _ap(artifact, self.images, self.ground_truth)
-        speed = compare_speed(Model.open(artifact.prefix, threads=1), self.model)
-        return _Build(artifact, layers, ap, drop_of(ap, self.ap), speed)
-
-
 @dataclass
 class _Search:
     """Builds that differ in how many of the most sensitive convolutions stay float; `builds` has those measured."""
 
     config: BuildConfig
     found: CalibratedModel
-    reference: _Reference
+    reference: Reference
     max_drop: float
     folder: Path  # Where they are compiled to.
     note: Note
     integers: Artifact  # The build with none in float.
-    builds: dict[int, _Build] = field(default_factory=dict)
+    builds: dict[int, MeasuredBuild] = field(default_factory=dict)
 
     @cached_property
     def total(self) -> int:
@@ -166,11 +128,12 @@ class _Search:
         artifact = compile_model(config, folder=folder) if count else self.integers
         build = self.builds[count] = self.reference.measure(artifact, layers)
         met = build.drop <= self.max_drop
+        excess = "" if met else f", above {self.max_drop:g}"
         self.note(
-            f"{KEY}: {count} of {self.total} in float: AP {percent(build.ap)}, drop {build.drop:.2f}"
-            f"{'' if met else f', above {self.max_drop:g}'}; {build.speed}"
+            f"{KEY}: {count} of {self.total} in float: AP {percent(build.ap)}, drop {build.drop:.2f}{excess}; "
+            f"{build.speed.milliseconds:.2f} ms, {build.speed.ratio:.2f} times as fast as fp32"
         )
-        if not met:
+        if not met:  # It will not be chosen, and may be large.
             shutil.rmtree(folder)
         return met
 
@@ -192,8 +155,3 @@ class _Search:
             f"convolutions in float and loses {nearest.drop:.3g} AP points; nothing is written; allow more, or build "
             "fp32"
         )
-
-
-def _ap(artifact: Artifact, images: Sequence[ImageFile], ground_truth: Path) -> AP:
-    result = measure_accuracy(artifact.prefix, images, ground_truth)
-    return result.easy, result.medium, result.hard
