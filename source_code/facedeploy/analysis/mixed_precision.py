@@ -140,9 +140,10 @@ class _Search:
     def table(self) -> list[str]:
         """Every build measured, and fp32, side by side."""
         builds = sorted(self.builds.items())
+        # They were measured minutes apart: only beside fp32's are times of one build comparable to those of another.
         milliseconds = median(build.speed.float_milliseconds for _, build in builds)
         points = [
-            Point(f"{count} of {self.total}", build.ap, build.drop, build.speed.milliseconds, build.speed.ratio)
+            Point(f"{count} of {self.total}", build.ap, build.drop, milliseconds / build.speed.ratio, build.speed.ratio)
             for count, build in builds
         ]
         return table([*points, Point("fp32", self.reference.ap, 0.0, milliseconds, 1.0)])

@@ -10,7 +10,8 @@ AP = tuple[float, float, float]  # Easy, medium, hard, 0..1.
 class Point:
     """A build: `name`, its AP, what it loses (AP points, of the difficulty that loses most), its speed.
 
-    `milliseconds` are of one inference; `ratio` is fp32's time over it, of rounds in which both took turns.
+    `milliseconds` are of one inference; `ratio` is fp32's time over it, of rounds in which both took turns; the front
+    goes by that.
     """
 
     name: str
@@ -46,4 +47,8 @@ def table(points: Sequence[Point]) -> list[str]:
     for point, best in zip(points, pareto(points), strict=True):
         measured = f"{point.drop:6.2f}  {point.milliseconds:8.2f}  {point.ratio:6.2f}"
         lines.append(f"{point.name:>{width}}  {percent(point.ap):24}  {measured}{'  *' if best else ''}")
-    return [*lines, "drop: AP points against fp32, the largest of three; *: none of these loses less and is as fast"]
+    return [
+        *lines,
+        "drop: AP points against fp32, the largest of three; ms: 1 thread, at fp32's median pace; *: none of these "
+        "loses as little, is as fast, and is better in one",
+    ]
