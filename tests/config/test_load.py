@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 import yaml
 
-from facedeploy.config.build_config import notes
+from facedeploy.config.build_config import Evaluate, notes
 from facedeploy.config.load import load_build_config
 from facedeploy.config.shipped import shipped_configs
 from facedeploy.config.vdsp_params import load_vdsp_params
@@ -116,6 +116,14 @@ def test_notes_name_what_does_nothing_here(load):
     assert "does nothing for fp32" in notes(load(FULL, {"backend.dtype": "fp32"}))[-1]
 
 
+def test_max_drop_comes_with_what_it_is_measured_on_and_means_nothing_to_floats(load):
+    changes = {"backend.quantize.max_drop": 0, "backend.quantize.evaluate": {"images": "val", "ground_truth": "gt"}}
+    quantize = load(FULL, changes).backend.quantize
+    assert (quantize.max_drop, quantize.evaluate) == (0, Evaluate("val", "gt"))
+    fp32 = load(FULL, {**changes, "backend.dtype": "fp32", "graph": ...})
+    assert notes(fp32)[-1] == "backend.quantize: for dtype int8 only; it does nothing for fp32"
+
+
 @pytest.mark.parametrize(
     ("data", "changes", "message"),
     [
@@ -191,7 +199,36 @@ def test_notes_name_what_does_nothing_here(load):
             {"dataset.sampler.get_data_num": True},
             "dataset.sampler.get_data_num: got true, expected a whole number of 1 or more",
         ),
+        (
+            FULL,
+            {"backend.quantize.max_drop": -0.1},
+            "backend.quantize.max_drop: got -0.1, expected AP points, a number from 0 to 100 or null",
+        ),
+        (
+            FULL,
+            {"backend.quantize.evaluate": {"images": "val"}, "backend.quantize.max_drop": 1},
+            "backend.quantize.evaluate.ground_truth: is missing, expected text",
+        ),
         # Sections that contradict.
+        (
+            FULL,
+            {"backend.quantize.max_drop": 0.3},
+            "backend.quantize.max_drop: needs evaluate, the images and ground_truth that AP is measured on",
+        ),
+        (
+            FULL,
+            {"backend.quantize.evaluate": {"images": "val", "ground_truth": "gt"}},
+            "backend.quantize.evaluate: needs max_drop, the AP points that int8 may lose on these images",
+        ),
+        (
+            FULL,
+            {
+                "graph": ...,
+                "backend.quantize.max_drop": 0.3,
+                "backend.quantize.evaluate": {"images": "val", "ground_truth": "gt"},
+            },
+            "graph.extra_ops: is missing, backend.quantize.max_drop needs the boxes that it makes",
+        ),
         (FULL, {"dataset": ...}, "dataset: is missing, backend.dtype int8 needs it"),
         (FULL, {"backend.quantize": ...}, "backend.quantize: is missing, backend.dtype int8 needs it"),
         (FULL, {"dataset.path": ...}, "dataset.path: is missing, backend.dtype int8 needs it"),

@@ -1,6 +1,7 @@
 """Whether a build of lower precision is faster than the float one of the same model, on this machine."""
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
@@ -50,16 +51,26 @@ def precision_speed(artifact: Artifact, config: BuildConfig) -> PrecisionSpeed |
             own = Model.open(artifact.prefix, threads=1)
         except DeviceError:
             return None
-        backend = replace(config.backend, dtype="fp32", quantize=None, tune=False)
-        plain = compile_model(replace(config, backend=backend, workspace=replace(config.workspace, path=folder)))
-        models = [own, Model.open(plain.prefix, threads=1)]
-        tensor = (np.random.default_rng(0).random(artifact.manifest.inputs[0].shape, np.float32) - 0.5) * 255
-        for model in models:
-            model.infer(tensor)
-        rounds = [[_milliseconds(model, tensor) for model in models] for _ in range(ROUNDS)]
+        return compare_speed(own, Model.open(float_build(config, Path(folder)).prefix, threads=1))
+
+
+def float_build(config: BuildConfig, folder: Path) -> Artifact:
+    """What `config` would be in fp32, untuned, written to `folder`. Raises what compiling raises."""
+    return compile_model(
+        replace(config, backend=replace(config.backend, dtype="fp32", quantize=None, tune=False)), folder=folder
+    )
+
+
+def compare_speed(own: Model, plain: Model) -> PrecisionSpeed:
+    """Let a build and the fp32 one take turns on random input."""
+    tensor = (np.random.default_rng(0).random(own.manifest.inputs[0].shape, np.float32) - 0.5) * 255
+    models = [own, plain]
+    for model in models:
+        model.infer(tensor)
+    rounds = [[_milliseconds(model, tensor) for model in models] for _ in range(ROUNDS)]
     milliseconds, float_milliseconds = (median(times) for times in zip(*rounds, strict=True))
     ratio = median(theirs / ours for ours, theirs in rounds)
-    return PrecisionSpeed(artifact.manifest.dtype, milliseconds, float_milliseconds, ratio)
+    return PrecisionSpeed(own.manifest.dtype, milliseconds, float_milliseconds, ratio)
 
 
 def _milliseconds(model: Model, tensor: npt.NDArray[np.float32]) -> float:

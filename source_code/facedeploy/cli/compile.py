@@ -3,6 +3,10 @@
 import argparse
 import time
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from facedeploy.analysis.precision_speed import PrecisionSpeed
 
 DESCRIPTION = """Compile a build YAML into an artifact: <workspace.path>/<name>/mod.so, mod.params, mod.json.
 
@@ -37,11 +41,20 @@ def run(arguments: argparse.Namespace) -> int:
         print(line)
 
     from facedeploy.artifact.store import MANIFEST
-    from facedeploy.compiler.build import compile_model
 
     started = time.monotonic()
+    speed: PrecisionSpeed | None = None
+    options = config.backend.quantize
     with calibration_bar() as (note, on_image):
-        artifact = compile_model(config, note, on_image)
+        if config.backend.dtype == "int8" and options is not None and options.max_drop is not None:
+            from facedeploy.analysis.mixed_precision import compile_within
+
+            mixed = compile_within(config, note, on_image)
+            artifact, speed = mixed.artifact, mixed.speed
+        else:
+            from facedeploy.compiler.build import compile_model
+
+            artifact = compile_model(config, note, on_image)
     manifest = artifact.manifest
     for spec in manifest.inputs:
         print(f"input   {spec}")
@@ -59,10 +72,10 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"wrote   {artifact.prefix.with_name(name)} ({entry.size:,} bytes)")
     print(f"wrote   {artifact.prefix.with_name(MANIFEST)}")
     print(f"compiled {manifest.name} in {time.monotonic() - started:.1f} s; prefix: {artifact.prefix}")
-    if manifest.dtype == "int8" and not arguments.no_speed:
+    if manifest.dtype == "int8" and not arguments.no_speed and speed is None:
         from facedeploy.analysis.precision_speed import precision_speed
 
         speed = precision_speed(artifact, config)
-        if speed:
-            print(f"speed   {speed}")
+    if speed:
+        print(f"speed   {speed}")
     return 0

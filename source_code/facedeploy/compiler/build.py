@@ -56,10 +56,12 @@ def compile_model(
     config: BuildConfig,
     note: Callable[[str], None] = lambda _: None,
     on_image: Progress = lambda done, total: None,
+    folder: Path | None = None,
 ) -> Artifact:
     """Compile what `config` says and write `<workspace.path>/<name>/mod.{so,params,json}`.
 
     `note` is told, a line each, what is worth knowing; `on_image(done, total)` after each image that calibrates int8.
+    With a `folder` the files go there, and what is kept for the next time still to `<workspace.path>`.
     Raises CompileError, DependencyError, what `quantize_model` raises, and ArtifactError when the files cannot be
     written; nothing is written then.
     """
@@ -113,7 +115,7 @@ def compile_model(
         files={},
     )
     return save_artifact(
-        Path(config.workspace.path) / config.name,
+        folder or Path(config.workspace.path) / config.name,
         manifest,
         {CODE: lambda path: _link(library, path), PARAMS: parameters.tofile},
     )

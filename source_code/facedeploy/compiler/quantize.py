@@ -7,15 +7,29 @@ from typing import Any
 
 from facedeploy.compiler.frontend.checkpoint import find_checkpoint, image_spec, read_checkpoint
 from facedeploy.compiler.frontend.onnx_file import with_static_input
-from facedeploy.config.build_config import BuildConfig
+from facedeploy.config.build_config import BuildConfig, QuantizeOptions
 from facedeploy.core.errors import CompileError, ConfigError
+from facedeploy.core.normalization import Normalization
 from facedeploy.image.dataset import ImageFile
 from facedeploy.image.process_ops import normalization_of
 from facedeploy.quantize.cache import calibrated
 from facedeploy.quantize.calibrate import Progress
+from facedeploy.quantize.calibration import Calibration
 from facedeploy.quantize.insert_qdq import SKIP_KEY, check_float, insert_qdq
 from facedeploy.quantize.layers import convolution_names, selected_layers
-from facedeploy.quantize.samples import calibration_set, refuse_evaluation_images
+from facedeploy.quantize.samples import CalibrationSet, calibration_set, refuse_evaluation_images
+
+
+@dataclass(frozen=True)
+class CalibratedModel:
+    """A float onnx.ModelProto of static shape, its convolutions by name in graph order, and all that quantizes it."""
+
+    model: Any
+    names: tuple[str, ...]
+    options: QuantizeOptions
+    samples: CalibrationSet
+    calibration: Calibration
+    normalization: Normalization | None
 
 
 @dataclass(frozen=True)
@@ -57,6 +71,32 @@ def quantize(
     on_image: Progress = lambda done, total: None,
 ) -> QuantizedModel:
     """`quantize_model` of an onnx.ModelProto that was read from `checkpoint`."""
+    found = calibrate_model(config, checkpoint, model, evaluation=evaluation, note=note, on_image=on_image)
+    if found.options.max_drop is not None:
+        note("backend.quantize.max_drop: only the command compile keeps layers in float for it; none are here")
+    names = found.names
+    quantized = insert_qdq(found.model, found.calibration, found.options, found.normalization)
+    dequantized = {name for node in quantized.graph.node if node.op_type == "DequantizeLinear" for name in node.output}
+    convolutions = [node for node in quantized.graph.node if node.op_type == "Conv"]
+    in_int8 = [node.input[1] in dequantized for node in convolutions]
+    return QuantizedModel(
+        quantized,
+        checkpoint,
+        tuple(name for name, integer in zip(names, in_int8, strict=True) if integer),
+        tuple(name for name, integer in zip(names, in_int8, strict=True) if not integer),
+    )
+
+
+def calibrate_model(
+    config: BuildConfig,
+    checkpoint: Path,
+    model: Any,
+    *,
+    evaluation: Sequence[ImageFile] = (),
+    note: Callable[[str], None] = lambda _: None,
+    on_image: Progress = lambda done, total: None,
+) -> CalibratedModel:
+    """What `quantize` quantizes; parameters and errors are those of `quantize_model`."""
     options, dataset = config.backend.quantize, config.dataset
     if config.backend.dtype != "int8" or options is None or dataset is None:
         raise ConfigError(
@@ -71,14 +111,6 @@ def quantize(
     selected_layers(names, options.skip_conv_layers, SKIP_KEY)  # Before the images run: that takes minutes.
     samples = calibration_set(dataset, note)
     refuse_evaluation_images(samples, evaluation)
-    table = calibrated(model, samples, options, Path(config.workspace.path), note=note, on_image=on_image)
-    quantized = insert_qdq(model, table, options, normalization_of(dataset.process_ops))
-    dequantized = {name for node in quantized.graph.node if node.op_type == "DequantizeLinear" for name in node.output}
-    convolutions = [node for node in quantized.graph.node if node.op_type == "Conv"]
-    in_int8 = [node.input[1] in dequantized for node in convolutions]
-    return QuantizedModel(
-        quantized,
-        checkpoint,
-        tuple(name for name, integer in zip(names, in_int8, strict=True) if integer),
-        tuple(name for name, integer in zip(names, in_int8, strict=True) if not integer),
-    )
+    calibration = calibrated(model, samples, options, Path(config.workspace.path), note=note, on_image=on_image)
+    normalization = normalization_of(dataset.process_ops)
+    return CalibratedModel(model, tuple(names), options, samples, calibration, normalization)

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from facedeploy.config.fields import Count, Fraction, Index, Pixels, Positive, Text
+from facedeploy.config.fields import Count, Fraction, Index, Pixels, Points, Positive, Text
 from facedeploy.config.process_ops import ProcessOp, canvas_hw, check_order
 from facedeploy.core.nms_params import CANDIDATES, NmsParams
 from facedeploy.core.prior_spec import PriorSpec
@@ -60,12 +60,32 @@ class CompileOptions:
 
 
 @dataclass(frozen=True)
+class Evaluate:
+    """What AP is measured on: `images`, a folder or a list, and `ground_truth`, the folder of their four .mat files."""
+
+    images: Text
+    ground_truth: Text
+
+
+@dataclass(frozen=True)
 class QuantizeOptions:
-    """How int8 ranges are found; `skip_conv_layers` stay float: indices in graph order, names, or patterns."""
+    """How int8 ranges are found; `skip_conv_layers` stay float: indices in graph order, names, or patterns.
+
+    `max_drop`: more layers stay float, the fewest with which no difficulty loses more AP than so many points against
+    fp32, both measured on `evaluate`.
+    """
 
     calibrate_mode: CalibrateMode = "minmax"
     quantize_per_channel: bool = True
     skip_conv_layers: tuple[Index | Text, ...] = ()
+    max_drop: Points | None = None
+    evaluate: Evaluate | None = None
+
+    def __post_init__(self) -> None:
+        if self.max_drop is not None and self.evaluate is None:
+            raise ValueError("max_drop: needs evaluate, the images and ground_truth that AP is measured on")
+        if self.evaluate is not None and self.max_drop is None:
+            raise ValueError("evaluate: needs max_drop, the AP points that int8 may lose on these images")
 
 
 @dataclass(frozen=True)
@@ -210,9 +230,13 @@ def _int8_problems(config: BuildConfig) -> list[str]:
         "dataset.path": dataset is None or dataset.path,
         "dataset.sampler": dataset is None or dataset.sampler,
     }
-    return [
+    problems = [
         f"{key}: is missing, backend.dtype int8 needs it to calibrate" for key, value in needed.items() if not value
     ]
+    quantize = config.backend.quantize
+    if quantize and quantize.max_drop is not None and not config.graph:
+        problems.append("graph.extra_ops: is missing, backend.quantize.max_drop needs the boxes that it makes")
+    return problems
 
 
 def _canvas_problems(config: BuildConfig) -> list[str]:

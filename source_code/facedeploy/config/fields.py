@@ -10,6 +10,7 @@ Index = Annotated[int, Field(ge=0, le=32_767, description="a whole number from 0
 Byte = Annotated[int, Field(ge=0, le=255, description="a whole number from 0 to 255")]
 Pixels = Annotated[int, Field(ge=1, le=32_767, description="a whole number from 1 to 32767")]
 Fraction = Annotated[float, Field(ge=0, le=1, description="a number from 0 to 1")]
+Points = Annotated[float, Field(ge=0, le=100, description="AP points, a number from 0 to 100")]
 Positive = Annotated[float, Field(gt=0, description="a number above 0")]
 
 Triple = Annotated[tuple[float, float, float], Field(description="a list of 3 numbers")]
