@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shutil
 import threading
 
 import numpy as np
@@ -164,6 +165,25 @@ def test_weights_that_are_not_stored_as_the_manifest_says_are_one_sentence(edite
     with pytest.raises(ArtifactError, match=r"json does not say how to read mod\.params \(mod\.params has") as error:
         Model.open(prefix)
     one_sentence(error)
+
+
+def test_an_artifact_compiled_again_to_the_same_place_is_the_new_one(compile_tiny, tiny_artifact, tmp_path):
+    """The loader of libraries would give the code that it had loaded from that path."""
+    other = compile_tiny(2)
+    prefix = tmp_path / "net" / "mod"
+    shutil.copytree(tiny_artifact.prefix.parent, prefix.parent)
+    image = np.ones((1, 3, 96, 128), np.float32)
+    before = Model.open(prefix)
+    expected = before.infer(image)
+    for file in other.prefix.parent.iterdir():
+        shutil.copy(file, tmp_path / "new")
+        (tmp_path / "new").rename(prefix.parent / file.name)
+    after = Model.open(prefix)
+    assert after.batch == 2
+    got = after.infer(np.repeat(image, 2, axis=0))
+    for name, array in expected.items():
+        assert np.allclose(got[name], np.repeat(array, 2, axis=0), atol=1e-4)
+        assert np.array_equal(before.infer(image)[name], array)
 
 
 def test_code_that_is_no_library_is_one_sentence(edited):

@@ -4,6 +4,7 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -69,7 +70,7 @@ class Model:
         check_machine(artifact)
         threads = threads_of_call(threads, artifact.manifest.target.threads, count)
         try:
-            library = tvm.runtime.load_module(str(artifact.code.resolve()))
+            library = _load(artifact.code)
             parameters = read_parameters(artifact)
             return [cls(artifact, library, parameters, threads) for _ in range(count)]
         except (RuntimeError, OSError, ValueError, KeyError, AttributeError) as error:
@@ -174,3 +175,11 @@ class Model:
 class _Entry:
     function: Any
     input: InputArray
+
+
+def _load(code: Path) -> Any:
+    """The library in a file. The loader knows by its path what it has loaded, even where another file is there now."""
+    with TemporaryDirectory() as folder:
+        link = Path(folder) / code.name
+        link.symlink_to(code.resolve())
+        return tvm.runtime.load_module(str(link))
