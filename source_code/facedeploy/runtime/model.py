@@ -1,5 +1,6 @@
 """A compiled model, opened: numpy in, numpy out."""
 
+import shutil
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -177,9 +178,15 @@ class _Entry:
     input: InputArray
 
 
+_LOADED: dict[Path, tuple[int, int]] = {}  # Device and inode of the library that was first loaded from a path.
+
+
 def _load(code: Path) -> Any:
-    """The library in a file. The loader knows by its path what it has loaded, even where another file is there now."""
+    """The library in a file. What was loaded from its path before stays what the loader has there, so a copy then."""
+    path = code.resolve()
+    status = path.stat()
+    identity = status.st_dev, status.st_ino
+    if _LOADED.setdefault(path, identity) == identity:
+        return tvm.runtime.load_module(str(path))
     with TemporaryDirectory() as folder:
-        link = Path(folder) / code.name
-        link.symlink_to(code.resolve())
-        return tvm.runtime.load_module(str(link))
+        return tvm.runtime.load_module(shutil.copy(path, folder))
