@@ -93,9 +93,47 @@ def test_input_is_neither_kept_nor_changed(model, canvases):
         np.testing.assert_array_equal(array, before[name])
 
 
+def read_only(array):
+    copy = array.copy()
+    copy.flags.writeable = False
+    return copy
+
+
+def misaligned(array):
+    memory = np.zeros(array.nbytes + 1, np.uint8)
+    odd = memory[1:].view(array.dtype).reshape(array.shape)
+    odd[...] = array
+    return odd
+
+
+LAYOUTS = {
+    "columns first": np.asfortranarray,
+    "channels last": lambda array: np.ascontiguousarray(array.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2),
+    "backwards": lambda array: np.ascontiguousarray(array[:, ::-1])[:, ::-1],
+    "part of a wider one": lambda array: np.concatenate([array, array], axis=3)[..., : array.shape[3]],
+    "one row for all": lambda array: np.broadcast_to(array[:, :, :1], array.shape),
+    "read-only": read_only,
+    "at an odd address": misaligned,
+    "a subclass": lambda array: array.view(np.ma.MaskedArray),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_an_array_is_read_however_it_lies_in_memory(model, canvases, layout):
+    tensor = LAYOUTS[layout](normalized(model, canvases[0]))
+    expected = model.infer(np.array(tensor, order="C"))
+    for name, array in model.infer(tensor).items():
+        np.testing.assert_array_equal(array, expected[name])
+    pixels = LAYOUTS[layout](canvases[0])
+    expected = model.infer_pixels(np.array(pixels, order="C"))
+    for name, array in model.infer_pixels(pixels).items():
+        np.testing.assert_array_equal(array, expected[name])
+
+
 @pytest.mark.parametrize(
     ("shape", "dtype", "got"),
     [
+        ((1, 3, 96, 128), ">f4", r">f4\[1, 3, 96, 128\]"),
         ((1, 3, 96, 96), np.float32, r"float32\[1, 3, 96, 96\]"),
         ((2, 3, 96, 128), np.float32, r"float32\[2, 3, 96, 128\]"),
         ((3, 96, 128), np.float32, r"float32\[3, 96, 128\]"),

@@ -11,13 +11,16 @@ from facedeploy.runtime.memory import Bytes, huge
 
 
 class InputArray:
-    """One input of an artifact. Code needs its address to be a multiple of `alignment` bytes."""
+    """One input of an artifact. Code needs its address to be a multiple of `alignment` bytes.
+
+    `anywhere`: any address that numpy calls aligned is one.
+    """
 
     def __init__(self, spec: TensorSpec, alignment: int, of: object) -> None:
         """`of` is what errors call the artifact."""
         self._spec, self._of = spec, of
         self._shape, self._dtype, self._alignment = spec.shape, np.dtype(spec.dtype), alignment
-        self._anywhere = alignment <= self._dtype.itemsize
+        self.anywhere = alignment <= self._dtype.itemsize
         self._buffer: Bytes | None = None
 
     def readable(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -31,7 +34,7 @@ class InputArray:
                 f"{self._dtype}{list(self._shape)} (compile it again for another canvas or batch)"
             )
         flags = array.flags
-        aligned = flags.aligned if self._anywhere else array.ctypes.data % self._alignment == 0
+        aligned = flags.aligned if self.anywhere else array.ctypes.data % self._alignment == 0
         if aligned and flags.c_contiguous and flags.writeable:  # numpy lends tvm no read-only array.
             return array
         if self._buffer is None:

@@ -28,6 +28,7 @@ from facedeploy.runtime.threads import threads_of_call, use_threads
 from facedeploy.runtime.trace import Trace
 
 FLOAT_BYTES = 4
+REFUSALS = ValueError, TypeError, BufferError, RuntimeError  # Of an array that an entry cannot read: numpy's and tvm's.
 FloatArray = npt.NDArray[np.float32]
 
 
@@ -47,7 +48,7 @@ class Model:
         self._pixels = self._entry("pixels", canvases, 1) if self.manifest.normalization else None
         self._parameters = parameters
         self._workspace = huge(self.manifest.workspace_bytes)
-        self._regions = [tvm_ffi.from_dlpack(region) for region in (self._parameters, self._workspace)]
+        self._regions = tuple(tvm_ffi.from_dlpack(region) for region in (self._parameters, self._workspace))
         self._results: list[Results] = []
         self._lock = threading.Lock()
 
@@ -153,15 +154,20 @@ class Model:
         return Slots(*slots)
 
     def _entry(self, name: str, spec: TensorSpec, alignment: int) -> "_Entry":
-        return _Entry(self._library.get_function(name, True), InputArray(spec, alignment, self.artifact.prefix))
+        array = InputArray(spec, alignment, self.artifact.prefix)
+        return _Entry(self._library.get_function(name, True), array, array.anywhere)
 
     def _call(self, entry: "_Entry", array: npt.NDArray[Any]) -> dict[str, FloatArray]:
         # Little and plain Python, since every line of it has left the caches while the kernels ran.
         with self._lock:
-            tensor = entry.input.readable(array)
             results = self._free_results()
             use_threads(self.threads)
-            entry.function(tensor, *self._regions, results.tensor)
+            tensor = array if entry.anywhere else entry.input.readable(array)
+            try:
+                entry.function(tensor, *self._regions, results.tensor)
+            except REFUSALS:
+                # The entry checks what it is given, before anything else. It cannot say it in our words, or copy.
+                entry.function(entry.input.readable(array), *self._regions, results.tensor)
             return results.arrays.copy()
 
     def _free_results(self) -> Results:
@@ -172,10 +178,11 @@ class Model:
         return self._results[-1]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Entry:
     function: Any
     input: InputArray
+    anywhere: bool  # Whether it reads arrays wherever they lie, so that nothing has to be looked at before.
 
 
 _LOADED: dict[Path, tuple[int, int]] = {}  # Device and inode of the library that was first loaded from a path.

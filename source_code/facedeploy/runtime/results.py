@@ -31,8 +31,9 @@ class Results:
             output.name: np.ndarray(output.shape, output.dtype, self.memory, offset)
             for output, offset in zip(outputs, offsets, strict=True)
         }
-        self._unused = getrefcount(self.memory) + sum(map(getrefcount, self.arrays.values()))
+        self._watched = self.memory, *self.arrays.values()
+        self._unused = sum(map(getrefcount, self._watched))
 
     def in_use(self) -> bool:
         """Whether somebody else holds one of the arrays, or a view of one."""
-        return getrefcount(self.memory) + sum(map(getrefcount, self.arrays.values())) != self._unused
+        return sum(map(getrefcount, self._watched)) != self._unused

@@ -10,7 +10,13 @@ from facedeploy.core.errors import DeviceError
 
 _BIG_CORES = 1  # tvm's affinity mode; without binding it decides nothing.
 _POOL_SIZE = "TVM_NUM_THREADS"
-_configured = threading.local()
+
+
+class _Configured(threading.local):
+    count: int | None = None  # Of the calling thread's pool.
+
+
+_configured = _Configured()
 
 
 def threads_of_call(asked: int | None, built_for: int | None = None, instances: int = 1) -> int:
@@ -35,6 +41,6 @@ def threads_of_call(asked: int | None, built_for: int | None = None, instances: 
 
 def use_threads(count: int) -> None:
     """Let what the calling thread runs from now on use `count` threads: tvm has a pool for each calling thread."""
-    if getattr(_configured, "count", None) != count:
+    if _configured.count != count:
         tvm.get_global_func("runtime.config_threadpool")(_BIG_CORES, count)
         _configured.count = count
