@@ -70,6 +70,15 @@ def test_channels_are_those_of_the_convolution(file):
         assert np.allclose(got, expected, atol=1e-5)
 
 
+def test_quantized_model_is_refused(file):
+    model = onnx.load(file)
+    model.graph.initializer.append(numpy_helper.from_array(np.float32(0.1), "scale"))
+    model.graph.node.append(helper.make_node("QuantizeLinear", ["out", "scale"], ["integers"]))
+    onnx.save(model, file)
+    with pytest.raises(CompileError, match=r"net\.onnx is quantized, expected the float model"):
+        FloatModel(file, IMAGE)
+
+
 def test_input_of_another_size_is_refused(file):
     with pytest.raises(CompileError, match=r"takes \[1, 3, 8, 8\], the artifact \[1, 3, 16, 16\]"):
         FloatModel(file, TensorSpec("input", (1, 3, 16, 16), "float32"))

@@ -33,6 +33,25 @@ def photos(tmp_path):
 
 
 @pytest.fixture
+def int8_words(tiny_artifact, photos, tmp_path):
+    """A command line for the tiny net in int8, calibrated on the .jpg photos, with other settings."""
+
+    def make(verb, settings, *flags):
+        settings = {
+            "backend.dtype": "int8",
+            "backend.quantize": "{}",
+            "frontend.checkpoint": tiny_artifact.onnx,
+            "dataset.path": photos,
+            "dataset.sampler": "{suffix: jpg, get_data_num: 3}",
+            "workspace.path": tmp_path / "workspace",
+        } | settings
+        options = [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
+        return verb, tiny_artifact.onnx.with_name("tiny.yaml"), *flags, *options
+
+    return make
+
+
+@pytest.fixture
 def command(capsys):
     """Run a command line in this process; returns its exit code, output and error."""
 

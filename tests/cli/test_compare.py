@@ -1,7 +1,6 @@
 """`facedeploy compare`: layers of an artifact beside those of the float ONNX, and of a file that is another."""
 
 import json
-import shutil
 
 import numpy as np
 import pytest
@@ -28,17 +27,8 @@ def compared(command, photos, tmp_path):
 
 
 @pytest.fixture
-def int8_prefix(command, tiny_artifact, photos, tmp_path):
-    settings = {
-        "backend.dtype": "int8",
-        "backend.quantize": "{}",
-        "frontend.checkpoint": shutil.copy(tiny_artifact.onnx, tmp_path / "float.onnx"),
-        "dataset.path": photos,
-        "dataset.sampler": "{suffix: jpg, get_data_num: 3}",
-        "workspace.path": tmp_path / "workspace",
-    }
-    options = [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
-    assert command("compile", tiny_artifact.onnx.with_name("tiny.yaml"), "--no-speed", *options)[0] == 0
+def int8_prefix(command, int8_words, tmp_path):
+    assert command(*int8_words("compile", {}, "--no-speed"))[0] == 0
     return tmp_path / "workspace/tiny/mod"
 
 

@@ -43,7 +43,7 @@ def faces(tiny_artifact, tmp_path):
 
 
 @pytest.fixture
-def words(tiny_artifact, photos, faces, tmp_path):
+def words(int8_words, faces):
     """A command line that compiles the tiny net within a drop, calibrated on the .jpg photos, with more overrides."""
     # One scale for all channels of a tensor: coarse enough for AP to show it.
     quantize = {
@@ -53,16 +53,8 @@ def words(tiny_artifact, photos, faces, tmp_path):
     }
 
     def make(max_drop, *overrides, **options):
-        settings = {
-            "backend.dtype": "int8",
-            "backend.quantize": json.dumps(quantize | {"max_drop": max_drop} | options),
-            "frontend.checkpoint": tiny_artifact.onnx,
-            "dataset.path": photos,
-            "dataset.sampler": "{suffix: jpg, get_data_num: 3}",
-            "workspace.path": tmp_path / "workspace",
-        } | dict(override.split("=", 1) for override in overrides)
-        sets = [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
-        return "compile", tiny_artifact.onnx.with_name("tiny.yaml"), *sets
+        settings = {"backend.quantize": json.dumps(quantize | {"max_drop": max_drop} | options)}
+        return int8_words("compile", settings | dict(override.split("=", 1) for override in overrides))
 
     return make
 

@@ -20,21 +20,13 @@ CONVOLUTIONS = 14  # Of the tiny net, three heads on three levels.
 
 
 @pytest.fixture
-def words(tiny_artifact, photos, tmp_path):
+def words(int8_words, tiny_artifact, tmp_path):
     """A command line that quantizes the tiny net on the .jpg photos, with more overrides."""
     checkpoint = shutil.copy(tiny_artifact.onnx, tmp_path / "float.onnx")
 
     def make(*overrides):
-        settings = {
-            "backend.dtype": "int8",
-            "backend.quantize": "{}",
-            "frontend.checkpoint": checkpoint,
-            "dataset.path": photos,
-            "dataset.sampler": "{suffix: jpg, get_data_num: 3}",
-            "workspace.path": tmp_path / "workspace",
-        } | dict(override.split("=", 1) for override in overrides)
-        options = [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
-        return "quantize", tiny_artifact.onnx.with_name("tiny.yaml"), *options
+        settings = {"frontend.checkpoint": checkpoint} | dict(override.split("=", 1) for override in overrides)
+        return int8_words("quantize", settings)
 
     return make
 

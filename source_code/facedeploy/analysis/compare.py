@@ -14,7 +14,7 @@ from facedeploy.analysis.faces import FaceErrors
 from facedeploy.analysis.float_model import FloatModel, Made
 from facedeploy.artifact.manifest import Form
 from facedeploy.core.errors import CompileError
-from facedeploy.image.dataset import list_images
+from facedeploy.image.dataset import list_images, spread_evenly
 from facedeploy.image.decode import read_image
 from facedeploy.image.vdsp import preprocess
 from facedeploy.quantize.factors_record import recorded_factors
@@ -54,8 +54,8 @@ def compare(
     """
     model = Model.open(prefix)
     manifest = model.manifest
-    files = [image.path for image in list_images(images)]
-    files = [files[index * len(files) // min(count, len(files))] for index in range(min(count, len(files)))]
+    found_files = list_images(images)
+    files = [found_files[index].path for index in spread_evenly(len(found_files), count)]
     params = letterbox_params(model)
     floats = FloatModel(onnx, manifest.inputs[0])
     names = [spec.name for spec in manifest.outputs]

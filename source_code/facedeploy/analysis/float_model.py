@@ -11,6 +11,7 @@ from facedeploy.core.errors import CompileError
 from facedeploy.core.requirement import require
 from facedeploy.core.tensor_spec import TensorSpec
 from facedeploy.quantize.graph import Graph, attributes_of
+from facedeploy.quantize.insert_qdq import is_quantized
 from facedeploy.quantize.layers import convolution_names
 
 FloatArray = npt.NDArray[np.float32]
@@ -48,6 +49,8 @@ class FloatModel:
         except Exception as error:  # onnx has no base of its own for what it raises.
             reason = str(error).strip().splitlines()[0]
             raise CompileError(f"--onnx: {file} cannot be read as ONNX ({reason})") from error
+        if is_quantized(model):
+            raise CompileError(f"--onnx: {file} is quantized, expected the float model that the artifact came from")
         graph = Graph.of(model)
         convolutions = [node for node in graph.nodes if node.op_type == "Conv"]
         names = convolution_names(model)

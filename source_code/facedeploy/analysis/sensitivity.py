@@ -9,6 +9,7 @@ import numpy as np
 from facedeploy.compiler.quantize import CalibratedModel
 from facedeploy.core.cores import available_cores
 from facedeploy.core.requirement import require
+from facedeploy.image.dataset import spread_evenly
 from facedeploy.quantize.fold_batch_norm import fold_batch_norm
 from facedeploy.quantize.graph import Array, Graph
 from facedeploy.quantize.insert_qdq import SKIP_KEY, insert_qdq
@@ -33,8 +34,7 @@ def rank_layers(found: CalibratedModel) -> list[Sensitivity]:
     errors of its outputs, each relative to the output's own size, count alike. Raises DependencyError without
     onnxruntime.
     """
-    count = min(IMAGES, len(found.samples))
-    images = [found.samples[index * len(found.samples) // count] for index in range(count)]
+    images = [found.samples[index] for index in spread_evenly(len(found.samples), IMAGES)]
     inputs = _batches(found.model, images)
     exact = _outputs(found.model, inputs)
     ranked = []

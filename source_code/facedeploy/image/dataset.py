@@ -43,6 +43,12 @@ def list_images(path: str | Path) -> list[ImageFile]:
     return [ImageFile(name, file) for name, file in named]
 
 
+def spread_evenly(total: int, count: int) -> list[int]:
+    """`count` indices of `total` files, all if there are no more: files of one event or scene lie side by side."""
+    count = min(count, total)
+    return [index * total // count for index in range(count)]
+
+
 def read_list(path: Path) -> list[Path]:
     """Paths in a text file, one a line; a relative one is meant from the current directory, else from the file's own.
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from facedeploy.config.build_config import Dataset
 from facedeploy.config.process_ops import ProcessOp
 from facedeploy.core.errors import DataError, ImageError
-from facedeploy.image.dataset import ImageFile, list_images
+from facedeploy.image.dataset import ImageFile, list_images, spread_evenly
 from facedeploy.image.decode import read_image
 from facedeploy.image.operations import Tensor
 from facedeploy.image.process_ops import run_process_ops
@@ -69,7 +69,7 @@ def calibration_set(dataset: Dataset, note: Callable[[str], None] = lambda _: No
     count = min(wanted, len(matching))
     if count < FEW:
         note(f"dataset.sampler: {count} images are few to calibrate with; ranges become reliable from {FEW}")
-    chosen = tuple(matching[index * len(matching) // count] for index in range(count))
+    chosen = tuple(matching[index] for index in spread_evenly(len(matching), wanted))
     return CalibrationSet(chosen, dataset.process_ops)
 
 

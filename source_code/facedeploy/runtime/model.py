@@ -154,15 +154,15 @@ class Model:
         return Slots(*slots)
 
     def _entry(self, name: str, spec: TensorSpec, alignment: int) -> "_Entry":
-        array = InputArray(spec, alignment, self.artifact.prefix)
-        return _Entry(self._library.get_function(name, True), array, array.anywhere)
+        return _Entry(self._library.get_function(name, True), InputArray(spec, alignment, self.artifact.prefix))
 
     def _call(self, entry: "_Entry", array: npt.NDArray[Any]) -> dict[str, FloatArray]:
         # Little and plain Python, since every line of it has left the caches while the kernels ran.
         with self._lock:
             results = self._free_results()
             use_threads(self.threads)
-            tensor = array if entry.anywhere else entry.input.readable(array)
+            # What may lie anywhere, nobody has to look at before.
+            tensor = array if entry.input.anywhere else entry.input.readable(array)
             try:
                 entry.function(tensor, *self._regions, results.tensor)
             except REFUSALS:
@@ -182,7 +182,6 @@ class Model:
 class _Entry:
     function: Any
     input: InputArray
-    anywhere: bool  # Whether it reads arrays wherever they lie, so that nothing has to be looked at before.
 
 
 _LOADED: dict[Path, tuple[int, int]] = {}  # Device and inode of the library that was first loaded from a path.
