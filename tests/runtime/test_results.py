@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from facedeploy.core.tensor_spec import TensorSpec
-from facedeploy.runtime.results import Results
+from facedeploy.runtime.results import Results, in_use
 
 HOLD = {
     "the array": lambda array: array,
@@ -39,18 +39,18 @@ def test_arrays_have_their_shapes_and_do_not_overlap(results):
 
 @pytest.mark.parametrize("kind", HOLD)
 def test_what_somebody_holds_is_in_use(results, kind):
-    assert not results.in_use()
+    assert not in_use(results.watched, results.unused)
     held = HOLD[kind](results.arrays["a"])
-    assert results.in_use()
+    assert in_use(results.watched, results.unused)
     del held
     gc.collect()
-    assert not results.in_use()
+    assert not in_use(results.watched, results.unused)
 
 
 def test_a_dict_of_the_arrays_is_in_use_until_it_is_gone(results):
     lent = results.arrays.copy()
-    assert results.in_use()
+    assert in_use(results.watched, results.unused)
     lent.pop("a")
-    assert results.in_use()
+    assert in_use(results.watched, results.unused)
     del lent
-    assert not results.in_use()
+    assert not in_use(results.watched, results.unused)

@@ -1,9 +1,7 @@
 """A compiled model, opened: numpy in, numpy out."""
 
 import shutil
-import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -20,22 +18,21 @@ from facedeploy.core.nms_params import NmsParams
 from facedeploy.core.tensor_spec import TensorSpec, bytes_of
 from facedeploy.detect.slots import Slots
 from facedeploy.runtime.device import check_device, check_machine
+from facedeploy.runtime.entry import Buffers, Entry
 from facedeploy.runtime.input_array import InputArray
-from facedeploy.runtime.memory import Bytes, aligned, huge
+from facedeploy.runtime.memory import Bytes, aligned
 from facedeploy.runtime.parameters import read_parameters
-from facedeploy.runtime.results import Results
-from facedeploy.runtime.threads import threads_of_call, use_threads
+from facedeploy.runtime.threads import threads_of_call
 from facedeploy.runtime.trace import Trace
 
 FLOAT_BYTES = 4
-REFUSALS = ValueError, TypeError, BufferError, RuntimeError  # Of an array that an entry cannot read: numpy's and tvm's.
 FloatArray = npt.NDArray[np.float32]
 
 
 class Model:
     """One instance of an artifact's code with its own buffers; `threads` is how many threads one call uses.
 
-    Calls from several threads wait for one another: for calls side by side, open an instance for each thread.
+    Several threads may call it side by side: each call under way at a time has a workspace of its own.
     """
 
     def __init__(self, artifact: Artifact, library: Any, parameters: Bytes, threads: int) -> None:
@@ -43,14 +40,10 @@ class Model:
         self.manifest = artifact.manifest
         self.threads = threads
         self._library = library
+        self._parameters = parameters
         self._main = self._entry("main", self.manifest.inputs[0], self.manifest.input_alignment)
         canvases = TensorSpec("pixels", (self.batch, *self.canvas_hw, 3), "uint8")
         self._pixels = self._entry("pixels", canvases, 1) if self.manifest.normalization else None
-        self._parameters = parameters
-        self._workspace = huge(self.manifest.workspace_bytes)
-        self._regions = tuple(tvm_ffi.from_dlpack(region) for region in (self._parameters, self._workspace))
-        self._results: list[Results] = []
-        self._lock = threading.Lock()
 
     @classmethod
     def open(cls, prefix: str | Path, *, device: int = 0, threads: int | None = None) -> "Model":
@@ -94,7 +87,7 @@ class Model:
 
     def infer(self, tensor: FloatArray) -> dict[str, FloatArray]:
         """Normalized input (N, 3, H, W) float32 -> outputs by name. Raises ShapeError for another shape or dtype."""
-        return self._call(self._main, tensor)
+        return self._main.call(tensor)
 
     def infer_pixels(self, canvases: npt.NDArray[np.uint8]) -> dict[str, FloatArray]:
         """u8 canvases (N, H, W, 3), in the color order of `manifest.normalization`, -> outputs by name.
@@ -106,16 +99,17 @@ class Model:
             raise ArtifactError(
                 f"{self.artifact.prefix} was compiled without dataset.process_ops: it takes normalized float input only"
             )
-        return self._call(self._pixels, canvases)
+        return self._pixels.call(canvases)
 
     def trace(self, tensor: FloatArray) -> Trace:
         """The kernels that `infer` of this input calls, to be timed one by one, while no other thread uses this model.
 
         Raises ShapeError as `infer` does.
         """
-        image = tvm_ffi.from_dlpack(self._main.input.readable(tensor))
-        results = self._free_results()
-        regions = {"parameters": self._parameters, "workspace": self._workspace, "outputs": results.memory}
+        buffers = self._main.idle_buffers()
+        image = tvm_ffi.from_dlpack(buffers.input.readable(tensor))
+        results = buffers.free_results()
+        regions = {"parameters": self._parameters, "workspace": buffers.workspace, "outputs": results.memory}
         tensors = [
             [
                 image
@@ -125,7 +119,7 @@ class Model:
             ]
             for call in self.manifest.calls
         ]
-        arguments = image, *self._regions, results.tensor
+        arguments = image, *buffers.regions, results.tensor
         return Trace(self._library, self.manifest.calls, tensors, lambda: self._main.function(*arguments), self.threads)
 
     def detect(self, outputs: Mapping[str, FloatArray], params: NmsParams | None = None) -> Slots:
@@ -149,39 +143,14 @@ class Model:
         memory = aligned(size)
         slots = [np.ndarray(shape, np.float32, memory, offset) for shape, offset in zip(shapes, offsets, strict=True)]
         inputs = [heads[name].readable(outputs[name]) for name in post.inputs]
-        with self._lock:
-            kernel(*inputs, params.confidence_threshold, params.nms_threshold, *map(tvm_ffi.from_dlpack, slots))
+        kernel(*inputs, params.confidence_threshold, params.nms_threshold, *map(tvm_ffi.from_dlpack, slots))
         return Slots(*slots)
 
-    def _entry(self, name: str, spec: TensorSpec, alignment: int) -> "_Entry":
-        return _Entry(self._library.get_function(name, True), InputArray(spec, alignment, self.artifact.prefix))
+    def _entry(self, name: str, spec: TensorSpec, alignment: int) -> Entry:
+        def new_buffers() -> Buffers:
+            return Buffers(self.manifest, self._parameters, InputArray(spec, alignment, self.artifact.prefix))
 
-    def _call(self, entry: "_Entry", array: npt.NDArray[Any]) -> dict[str, FloatArray]:
-        # Little and plain Python, since every line of it has left the caches while the kernels ran.
-        with self._lock:
-            results = self._free_results()
-            use_threads(self.threads)
-            # What may lie anywhere, nobody has to look at before.
-            tensor = array if entry.input.anywhere else entry.input.readable(array)
-            try:
-                entry.function(tensor, *self._regions, results.tensor)
-            except REFUSALS:
-                # The entry checks what it is given, before anything else. It cannot say it in our words, or copy.
-                entry.function(entry.input.readable(array), *self._regions, results.tensor)
-            return results.arrays.copy()
-
-    def _free_results(self) -> Results:
-        for results in self._results:
-            if not results.in_use():
-                return results
-        self._results.append(Results(self.manifest.outputs))
-        return self._results[-1]
-
-
-@dataclass(frozen=True, slots=True)
-class _Entry:
-    function: Any
-    input: InputArray
+        return Entry(self._library.get_function(name, True), new_buffers, self.threads)
 
 
 _LOADED: dict[Path, tuple[int, int]] = {}  # Device and inode of the library that was first loaded from a path.

@@ -13,6 +13,8 @@ from facedeploy.artifact.manifest import ALIGNMENT, lay_out
 from facedeploy.core.tensor_spec import TensorSpec
 from facedeploy.runtime.memory import huge
 
+Array = npt.NDArray[Any]
+
 
 class Results:
     """Memory of one call's outputs, with an array for each, to be used again once nobody else refers to a part of it.
@@ -27,13 +29,14 @@ class Results:
         below: Any = (ctypes.c_uint8 * size).from_buffer(huge(size).data)
         self.memory = np.frombuffer(below, np.uint8)
         self.tensor = tvm_ffi.from_dlpack(self.memory, require_alignment=ALIGNMENT)
-        self.arrays: dict[str, npt.NDArray[Any]] = {
+        self.arrays: dict[str, Array] = {
             output.name: np.ndarray(output.shape, output.dtype, self.memory, offset)
             for output, offset in zip(outputs, offsets, strict=True)
         }
-        self._watched = self.memory, *self.arrays.values()
-        self._unused = sum(map(getrefcount, self._watched))
+        self.watched: tuple[Array, ...] = (self.memory, *self.arrays.values())
+        self.unused = sum(map(getrefcount, self.watched))
 
-    def in_use(self) -> bool:
-        """Whether somebody else holds one of the arrays, or a view of one."""
-        return sum(map(getrefcount, self._watched)) != self._unused
+
+def in_use(watched: tuple[Array, ...], unused: int) -> bool:
+    """Whether somebody else holds one of a result's arrays, or a view of one, given its `watched` and `unused`."""
+    return sum(map(getrefcount, watched)) != unused
