@@ -21,7 +21,7 @@ from facedeploy.config.vdsp_params import VdspParams
 from facedeploy.core.errors import FacedeployError
 from facedeploy.perf.report import LatencyMs, PerfReport
 from facedeploy.runtime.face_detector import FaceDetector
-from facedeploy.runtime.operator import Infer, Preprocess, Unit, Work
+from facedeploy.runtime.operator import Infer, Unit, Work
 from facedeploy.runtime.threads import threads_of_call
 
 WARMUP = 3
@@ -102,7 +102,7 @@ def _run(load: _Workload, meet: Callable[[], None] = lambda: None) -> _Samples:
     detector = load.open()
     height, width = load.source_hw or detector.params.canvas_hw
     image = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
-    preprocess = Preprocess(detector.params)
+    preprocess = detector.preprocess()
     infers = [Infer(model, detector.params, detector.nms) for model in detector.models]
     stopped = threading.Event()
 

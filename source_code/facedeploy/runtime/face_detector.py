@@ -35,11 +35,15 @@ class FaceDetector:
         """Images that the artifact takes at a time."""
         return self.models[0].batch
 
+    def preprocess(self) -> Preprocess:
+        """The operator from pixels to the canvas."""
+        return Preprocess(self.models[0].canvas_maker(self.params))
+
     def slots_graph(self, decode: Operator, then: Sequence[Stage] = ()) -> Graph:
         """The graph from sources that `decode` reads to slots in canvas px, and whatever comes `then`."""
         stages = (
             Stage("decode", [decode] * self.decoders),
-            Stage("preprocess", [Preprocess(self.params)]),
+            Stage("preprocess", [self.preprocess()]),
             Stage("infer", [Infer(model, self.params, self.nms) for model in self.models]),
         )
         return Graph((*stages, *then), self.batch)

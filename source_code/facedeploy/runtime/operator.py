@@ -15,7 +15,8 @@ from facedeploy.core.nms_params import NmsParams
 from facedeploy.core.normalization import ColorOrder
 from facedeploy.detect.slots import Slots, detections_of
 from facedeploy.image.decode import read_image
-from facedeploy.image.vdsp import normalization_from_vdsp, normalize, to_canvas
+from facedeploy.image.vdsp import normalization_from_vdsp, normalize
+from facedeploy.runtime.canvas import CanvasMaker
 from facedeploy.runtime.model import Model
 
 Pixels = npt.NDArray[np.uint8]
@@ -72,7 +73,7 @@ def _pixels(source: Path | Pixels) -> Pixels:
 class Preprocess:
     """Pixels -> canvas, by the vdsp JSON."""
 
-    params: VdspParams
+    make_canvas: CanvasMaker
 
     def __call__(self, unit: Unit) -> Unit:
         """Fill `canvas` and `letterbox`, or set `error` when the pixels are not an image's."""
@@ -80,7 +81,7 @@ class Preprocess:
             if work.image is None:
                 continue
             try:
-                work.canvas, work.letterbox = to_canvas(work.image, self.params, work.order)
+                work.canvas, work.letterbox = self.make_canvas(work.image, work.order)
             except FacedeployError as error:
                 work.error = error
         return unit
@@ -105,10 +106,12 @@ class Infer:
         usable = [(work, work.canvas) for work in unit if work.canvas is not None]
         if not usable:
             return unit
-        height, width = self.model.canvas_hw
-        canvases = np.zeros((self.model.batch, height, width, 3), np.uint8)
-        for position, (_, canvas) in enumerate(usable):
-            canvases[position] = canvas
+        if self.model.batch == 1:
+            canvases = usable[0][1][None]
+        else:
+            canvases = np.zeros((self.model.batch, *self.model.canvas_hw, 3), np.uint8)
+            for position, (_, canvas) in enumerate(usable):
+                canvases[position] = canvas
         if self._as_pixels:
             outputs = self.model.infer_pixels(canvases)
         else:
