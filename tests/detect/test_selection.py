@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from facedeploy.core.detections import Detections
@@ -23,6 +23,7 @@ def faces(draw):
 sizes = st.none() | st.integers(0, 60)
 
 
+@settings(deadline=None)
 @given(faces(), sizes, sizes, st.booleans(), st.sampled_from([0.0, 0.25, 1.0]), st.booleans())
 def test_selection_is_the_loop_in_plain_python(detections, min_size, max_size, biggest_face, margin, clip_boxes):
     if min_size is not None and max_size is not None and min_size > max_size:
