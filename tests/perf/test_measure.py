@@ -16,6 +16,7 @@ from facedeploy.core.errors import ArtifactError, ConfigError, DeviceError, Face
 from facedeploy.perf import workload
 from facedeploy.perf.measure import measure
 from facedeploy.perf.processes import receive, run_in_processes
+from facedeploy.runtime.face_detector import FaceDetector
 
 
 @pytest.fixture(autouse=True)
@@ -74,6 +75,23 @@ def test_open_loop_of_processes_shares_one_schedule(tiny_artifact):
     check(report)
     assert report.seconds >= 18 / 40  # The last request of the first process; both hold every second one.
     assert report.latency_ms.max >= report.stage_ms["queue"].max
+
+
+def test_each_process_takes_every_so_manyth_request(tiny_artifact, monkeypatch):
+    """The third of four processes, at 50 requests a second in all."""
+    schedules = []
+
+    class Recorded(workload.OpenLoop):
+        def __init__(self, start, interval, count, *rest):
+            schedules.append((start, interval, count))
+            super().__init__(start, interval, count, *rest)
+
+    monkeypatch.setattr(workload, "OpenLoop", Recorded)
+    opening = partial(FaceDetector.from_artifact, tiny_artifact.prefix, instances=2, threads=1)
+    samples = workload.run_workload(workload.Workload(opening, iterations=2, rate=50.0, processes=4), index=2)
+    ((start, interval, count),) = schedules
+    assert (start - samples.started, interval, count) == (pytest.approx(2 / 50), pytest.approx(4 / 50), 4)
+    assert len(samples.calls) == 4
 
 
 def test_overload_counts_from_the_arrival_so_that_nothing_is_omitted(tiny_artifact):
