@@ -25,7 +25,7 @@ LAYOUTS = {
     "contiguous": lambda image: image,
     "cut out": lambda image: np.pad(image, ((3, 2), (5, 4), (0, 0)))[3:-2, 5:-4],
     "mirrored": lambda image: image[:, ::-1],
-    "transposed": lambda image: np.asfortranarray(image),
+    "transposed": np.asfortranarray,
     "of another array's planes": lambda image: np.ascontiguousarray(image.transpose(2, 0, 1)).transpose(1, 2, 0),
 }
 

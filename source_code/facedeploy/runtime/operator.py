@@ -1,6 +1,6 @@
 """The operators of a detection graph: each takes a unit of work and returns what the next one takes."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from facedeploy.runtime.canvas import CanvasMaker
 from facedeploy.runtime.model import Model
 
 Pixels = npt.NDArray[np.uint8]
+Outputs = Mapping[str, npt.NDArray[np.float32]]
 
 
 @dataclass
@@ -103,23 +104,31 @@ class Infer:
 
     def __call__(self, unit: Unit) -> Unit:
         """Fill `slots`. A unit smaller than the batch is filled up with black canvases, whose results are dropped."""
-        usable = [(work, work.canvas) for work in unit if work.canvas is not None]
-        if not usable:
-            return unit
-        if self.model.batch == 1:
-            canvases = usable[0][1][None]
-        else:
-            canvases = np.zeros((self.model.batch, *self.model.canvas_hw, 3), np.uint8)
-            for position, (_, canvas) in enumerate(usable):
-                canvases[position] = canvas
-        if self._as_pixels:
-            outputs = self.model.infer_pixels(canvases)
-        else:
-            outputs = self.model.infer(np.stack([normalize(canvas, self.params) for canvas in canvases]))
-        slots = self.model.detect(outputs, self.nms)
-        for position, (work, _) in enumerate(usable):
-            work.slots = Slots(*(part[position : position + 1] for part in slots))
+        usable = [work for work in unit if work.canvas is not None]
+        if usable:
+            self.postprocess(usable, self.infer(usable))
         return unit
+
+    def infer(self, unit: Unit) -> Outputs:
+        """The first half, for images that all have a canvas: outputs of the model by name."""
+        canvases = self._batch([work.canvas for work in unit if work.canvas is not None])
+        if self._as_pixels:
+            return self.model.infer_pixels(canvases)
+        return self.model.infer(np.stack([normalize(canvas, self.params) for canvas in canvases]))
+
+    def _batch(self, canvases: Sequence[Pixels]) -> Pixels:
+        if self.model.batch == 1:
+            return canvases[0][None]
+        batch = np.zeros((self.model.batch, *self.model.canvas_hw, 3), np.uint8)
+        for position, canvas in enumerate(canvases):
+            batch[position] = canvas
+        return batch
+
+    def postprocess(self, unit: Unit, outputs: Outputs) -> None:
+        """The second half: fill `slots` of the same images."""
+        slots = self.model.detect(outputs, self.nms)
+        for position, work in enumerate(unit):
+            work.slots = Slots(*(part[position : position + 1] for part in slots))
 
 
 @dataclass(frozen=True)
