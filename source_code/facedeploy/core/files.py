@@ -14,14 +14,17 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
     The temporary name keeps the suffix, since some writers choose the format by it. Folders are made as needed.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.parent / f".partial-{uuid4().hex}{path.suffix}"
+    folder = path.parent
+    if not folder.is_dir():  # Asked first, since a run writes many small files into few folders.
+        folder.mkdir(parents=True, exist_ok=True)
+    temporary = folder / f".partial-{uuid4().hex}{path.suffix}"
     try:
         yield temporary
         temporary.replace(path)
-    finally:
+    except BaseException:
         with suppress(OSError):  # Such as a disk that has gone; the first error is the one that counts.
             temporary.unlink()
+        raise
 
 
 @contextmanager
