@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from facedeploy.video.video_file import VideoFile
 
 LONGEST_SIDE = 1 << 14  # px of a frame.
+PIPE_BYTES = 1 << 20  # The most that Linux grants anybody: a frame in a read or two, where 64 KiB would take 15.
 FPS = 25.0  # Of a video that is written from frames that do not tell.
 
 
@@ -75,9 +76,8 @@ def _check_frames(arguments: argparse.Namespace) -> None:
             )
     suffix = arguments.output.suffix.lower() if arguments.output else None
     if arguments.format == "video" and suffix not in CODECS:
-        raise ConfigError(
-            f"--format video: got --output {arguments.output}, expected a file named {' or '.join(CODECS)}"
-        )
+        given = f"--output {arguments.output}" if arguments.output else "no --output"
+        raise ConfigError(f"--format video: got {given}, expected {' or '.join(f'*{known}' for known in CODECS)}")
     if arguments.fps and arguments.format != "video":
         raise ConfigError("--fps is for --format video alone")
     if arguments.video:
@@ -89,6 +89,9 @@ def _check_frames(arguments: argparse.Namespace) -> None:
 
 def run_video(arguments: argparse.Namespace) -> int:
     """Stream frames, write each in its turn, sum up on standard error."""
+    _check_frames(arguments)
+    source = _open_source(arguments)
+
     from tqdm import tqdm
 
     from facedeploy.cli.frame_writer import Annotate, frame_writer
@@ -96,8 +99,6 @@ def run_video(arguments: argparse.Namespace) -> int:
     from facedeploy.runtime.operator import Work
     from facedeploy.video.newest import Newest
 
-    _check_frames(arguments)
-    source = _open_source(arguments)
     with contextlib.redirect_stdout(sys.stderr):  # Standard output is for results.
         detector = open_detector(arguments, arguments.model_prefix_path, arguments.vdsp_params_info)
     kind: Kind = arguments.format or "jsonl"
@@ -135,15 +136,20 @@ def run_video(arguments: argparse.Namespace) -> int:
 
 
 def _open_source(arguments: argparse.Namespace) -> "RawFrames | VideoFile":
+    import fcntl
+
     from facedeploy.core.errors import DataError
     from facedeploy.video.raw_frames import RawFrames
     from facedeploy.video.video_file import VideoFile
 
     if arguments.video:
+        os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # Nothing: our sentence says it, without its addresses.
         return VideoFile(arguments.video)
     if sys.stdin is None or sys.stdin.isatty():
         raise DataError("--stdin: standard input is a terminal or closed, expected a pipe or a file of raw BGR frames")
     descriptor = sys.stdin.fileno()
     os.set_blocking(descriptor, True)  # Else a read that finds nothing would look like the end.
+    with contextlib.suppress(AttributeError, OSError):  # Another system, or no pipe.
+        fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
     # Without Python's buffer: nothing is copied twice.
     return RawFrames(FileIO(descriptor, closefd=False), (arguments.stdin[1], arguments.stdin[0]))
