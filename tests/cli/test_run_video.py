@@ -191,6 +191,7 @@ def test_video_in_and_video_out(command, words, tmp_path, frames, detector, suff
         (["--stdin", "80x60", "--decoders", "2"], "--decoders is for images"),
         (["--stdin", "80x60", "--format", "video"], "--format video: got no --output, expected *.avi or *.mp4"),
         (["--stdin", "80x60", "--format", "video", "--output", "v.mkv"], "got --output v.mkv, expected *.avi or *.mp4"),
+        (["--stdin", "80x60", "--output", "/dev/null"], "--output /dev/null is no file that could be replaced"),
         (["--stdin", "80x60", "--fps", "5"], "--fps is for --format video alone"),
         (["--stdin", "80x60", "--fps", "0"], "argument --fps: got '0', expected frames/s"),
         (["--stdin", "80x60", "--drop", "old"], "argument --drop: invalid choice: 'old'"),
@@ -230,6 +231,10 @@ def test_file_that_cannot_be_written_ends_the_run_with_one_sentence(from_file, r
     with full_disk():
         assert "faces.jsonl: cannot be written (File too large)" in from_file(
             refused, "--output", tmp_path / "full" / "faces.jsonl"
+        )
+    with full_disk(3000):
+        assert "faces.avi: OpenCV could not write all of 7 frames" in from_file(
+            refused, "--format", "video", "--output", tmp_path / "full" / "faces.avi"
         )
     assert list((tmp_path / "full").iterdir()) == []
 

@@ -15,6 +15,7 @@ cannot be read is reported, and the run goes on; the exit code is then 1.
 Frames of a video file, or raw BGR frames off standard input, become JSON Lines, a frame a line, each as soon as it is
 done: {"frame": n, "boxes": [[x1, y1, x2, y2], ...], "scores": [...], "landmarks": [[[x, y], ... five], ...]}, in px of
 the frame, best first; n counts the input's frames from 0, dropped ones too. --format video or raw draws them instead.
+GStreamer fills rows of BGR up to a multiple of 4 bytes, so ask it for a width that 4 divides.
 
   facedeploy run --file_path DIR --model_prefix_path deploy_weights/official_retinaface_fp32/mod --save_dir OUT
   facedeploy run --video party.mp4 --model_prefix_path .../mod --format video --output faces.mp4
@@ -29,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     source = parser.add_mutually_exclusive_group(required=True).add_argument
     source("--file_path", type=Path, help="an image, a folder (flat or WIDER FACE's tree), or a list")
-    source("--stdin", type=frame_wh, metavar="WIDTHxHEIGHT", help="raw BGR frames of that size off standard input")
+    source("--stdin", type=frame_wh, metavar="WIDTHxHEIGHT", help="raw BGR frames off standard input, without gaps")
     source("--video", type=Path, metavar="FILE", help="a video file that OpenCV can read")
     add("--model_prefix_path", required=True, type=Path, help="the artifact: .../mod")
     add("--vdsp_params_info", help="vdsp JSON (default: what the artifact was built for)")

@@ -78,6 +78,8 @@ def _check_frames(arguments: argparse.Namespace) -> None:
     if arguments.format == "video" and suffix not in CODECS:
         given = f"--output {arguments.output}" if arguments.output else "no --output"
         raise ConfigError(f"--format video: got {given}, expected {' or '.join(f'*{known}' for known in CODECS)}")
+    if arguments.output and arguments.output.exists() and not arguments.output.is_file():
+        raise ConfigError(f"--output {arguments.output} is no file that could be replaced: name another")
     if arguments.fps and arguments.format != "video":
         raise ConfigError("--fps is for --format video alone")
     if arguments.video:
@@ -89,6 +91,8 @@ def _check_frames(arguments: argparse.Namespace) -> None:
 
 def run_video(arguments: argparse.Namespace) -> int:
     """Stream frames, write each in its turn, sum up on standard error."""
+    for name, silent in (("OPENCV_LOG_LEVEL", "SILENT"), ("OPENCV_FFMPEG_LOGLEVEL", "-8")):
+        os.environ.setdefault(name, silent)  # Our sentence says it.
     _check_frames(arguments)
     source = _open_source(arguments)
 
@@ -143,7 +147,6 @@ def _open_source(arguments: argparse.Namespace) -> "RawFrames | VideoFile":
     from facedeploy.video.video_file import VideoFile
 
     if arguments.video:
-        os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # Nothing: our sentence says it, without its addresses.
         return VideoFile(arguments.video)
     if sys.stdin is None or sys.stdin.isatty():
         raise DataError("--stdin: standard input is a terminal or closed, expected a pipe or a file of raw BGR frames")

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,7 @@ CODECS = {".avi": "MJPG", ".mp4": "mp4v"}  # Those that OpenCV's own wheels can 
 
 
 class VideoFile:
-    """Frames of a file; `hw` px and `fps` (frames/s, None where the file does not tell) are what its header says."""
+    """Frames of a file; `fps` (frames/s, None where the file does not tell) is what its header says."""
 
     def __init__(self, path: Path) -> None:
         """Open it. Raises DataError when there is no such file, or none that OpenCV can read frames from."""
@@ -49,11 +49,12 @@ class VideoFile:
 class VideoWriter:
     """Appends frames to a file that the first of them opens."""
 
-    def __init__(self, path: Path, fps: float) -> None:
-        """The format is that of the suffix, a key of `CODECS`."""
-        self._path, self._fps = path, fps
+    def __init__(self, path: Path, fps: float, name: Path) -> None:
+        """The format is that of the suffix, a key of `CODECS`; `name` is what errors call the file."""
+        self._path, self._fps, self._name = path, fps, name
         self._writer: cv2.VideoWriter | None = None
         self._hw = 0, 0
+        self._frames = 0
 
     def write(self, pixels: Pixels) -> None:
         """Append (h, w, 3) u8 BGR. Raises DataError when OpenCV cannot write such a file, or the size has changed."""
@@ -62,27 +63,33 @@ class VideoWriter:
             codec = cv2.VideoWriter.fourcc(*CODECS[self._path.suffix.lower()])
             self._writer = cv2.VideoWriter(str(self._path), codec, self._fps, (width, height))
             if not self._writer.isOpened():
-                raise DataError(f"OpenCV cannot write a video of {width}x{height} px there, as {self._path.suffix}")
+                raise DataError(
+                    f"{self._name}: OpenCV cannot write {width}x{height} px at {self._fps:g} frames/s there"
+                )
         elif pixels.shape[:2] != self._hw:  # OpenCV would leave such a frame out, and not say so.
-            raise DataError(f"the frames change their size from {self._hw} to {pixels.shape[:2]} (height, width)")
+            raise DataError(
+                f"{self._name}: the frames change their size from {self._hw} to {pixels.shape[:2]} (height, width)"
+            )
         self._writer.write(pixels)
+        self._frames += 1
 
     def close(self) -> None:
         """Write what a reader needs to find the frames."""
         if self._writer is not None:
             self._writer.release()
 
+    def check(self) -> None:
+        """Raise DataError unless the closed file has all frames: OpenCV does not say when it could not write one."""
+        if not self._frames:
+            raise DataError(f"{self._name}: there was no frame to write")
+        if cv2.VideoCapture(str(self._path)).get(cv2.CAP_PROP_FRAME_COUNT) < self._frames:
+            raise DataError(f"{self._name}: OpenCV could not write all of {self._frames} frames: is the disk full?")
+
 
 @contextmanager
 def video_writer(path: Path, fps: float) -> Iterator[VideoWriter]:
     """A VideoWriter whose file is there whole or not at all. Raises DataError when it cannot be written."""
     with result_path(path) as temporary:
-        writer = VideoWriter(temporary, fps)
-        try:
+        with closing(VideoWriter(temporary, fps, path)) as writer:
             yield writer
-        except DataError as error:
-            raise DataError(f"{path}: {error}") from error
-        finally:
-            writer.close()
-        if not temporary.exists():
-            raise DataError(f"{path}: there was no frame to write")
+        writer.check()
