@@ -120,7 +120,7 @@ def test_cut_last_frame_is_reported_after_the_whole_ones_are_written(from_file, 
     assert error.splitlines()[0].startswith("6 frames, ")
     assert error.splitlines()[1:] == [
         "error: standard input ends inside frame 6: got 13,400 bytes of the 14,400 that a frame of 80x60 BGR has; "
-        "is that the size of what is sent?"
+        "is that the size of what is sent, and nothing else is (gst-launch-1.0 -q)?"
     ]
 
 
@@ -131,6 +131,19 @@ def test_cut_last_frame_leaves_the_whole_ones_of_its_batch(command, raw, compile
         code, out, _ = command("run", "--stdin", "80x60", "--model_prefix_path", compile_tiny(4).prefix)
     assert code == 1
     assert [json.loads(line)["frame"] for line in out.splitlines()] == list(range(6))
+
+
+def test_notes_stay_out_of_the_lines(from_file, command, tmp_path):
+    config = {
+        "IimageFormat": "RGB_PLANAR", "ColorCvtCode": "NO_CHANGE", "OimageWidth": 128, "OimageHeight": 96,
+        "ResizeType": "BILINEAR_CV", "NormaType": "EQUAL",
+    }  # fmt: skip
+    data = {"OpType": "FUSION_OP_RGB_LETTERBOX_CVTCOLOR_NORM_TENSOR", "OpConfig": config}
+    (tmp_path / "v.json").write_text(json.dumps(data))
+    code, out, error = from_file(command, "--vdsp_params_info", tmp_path / "v.json")
+    assert code == 0
+    assert [json.loads(line)["frame"] for line in out.splitlines()] == list(range(7))
+    assert error.startswith("the vdsp JSON normalizes as RGB ")
 
 
 def test_no_frame_is_no_error(from_file, command, raw):

@@ -48,6 +48,6 @@ class RawFrames:
             height, width, _ = self._shape
             self.failure = DataError(
                 f"{self._name} ends inside frame {number}: got {got:,} bytes of the {total:,} that a frame of "
-                f"{width}x{height} BGR has; is that the size of what is sent?"
+                f"{width}x{height} BGR has; is that the size of what is sent, and nothing else is (gst-launch-1.0 -q)?"
             )
         return got == total
