@@ -105,8 +105,8 @@ def retinaface_nms(spec: PriorSpec, canvas_hw: tuple[int, int], batch: int) -> A
                         T.shift_left(T.Cast("int64", descending), T.int64(32)), T.Cast("int64", prior)
                     )
                     for turn in T.serial(PASSES):
-                        digit: T.let[T.int32] = digit_of(keys[0, found[0]], turn)
-                        places[turn, digit] = places[turn, digit] + 1
+                        counted: T.let[T.int32] = digit_of(keys[0, found[0]], turn)
+                        places[turn, counted] = places[turn, counted] + 1
                     found[0] = found[0] + 1
             # 2. Radix sort, least digit first, between the two rows of keys.
             for turn in T.serial(PASSES):
@@ -115,9 +115,9 @@ def retinaface_nms(spec: PriorSpec, canvas_hw: tuple[int, int], batch: int) -> A
                     total[0] = total[0] + places[turn, digit]
                     places[turn, digit] = total[0] - places[turn, digit]
                 for place in T.serial(found[0]):
-                    digit: T.let[T.int32] = digit_of(keys[turn % 2, place], turn)
-                    keys[1 - turn % 2, places[turn, digit]] = keys[turn % 2, place]
-                    places[turn, digit] = places[turn, digit] + 1
+                    sorted_by: T.let[T.int32] = digit_of(keys[turn % 2, place], turn)
+                    keys[1 - turn % 2, places[turn, sorted_by]] = keys[turn % 2, place]
+                    places[turn, sorted_by] = places[turn, sorted_by] + 1
             # 3. Decode in that order; keep a box that no kept one overlaps too much.
             filled[0] = 0
             cursor[0] = 0
