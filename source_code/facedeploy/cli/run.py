@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from facedeploy.runtime.operator import Decode
 
 DECODE_TIMEOUT = 20.0
-ISOLATION_COSTS = "it costs TODO"
+# Measured on photos of 0.9 megapixels, 4 ms to decode: what comes through shared memory takes 6 ms.
+ISOLATION_COSTS = "that costs half as much again as decoding does, which is why threads are the default"
 
 DESCRIPTION = """Stream images through an artifact and write WIDER FACE prediction files.
 
