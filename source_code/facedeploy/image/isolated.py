@@ -30,8 +30,7 @@ class IsolatedDecoders:
 
     def __init__(self, count: int, timeout_seconds: float, ignore_exif: bool = False) -> None:
         self.timeout_seconds = timeout_seconds
-        self._lifeline, self._held = os.pipe()
-        self._workers = [_Worker(self._lifeline, ignore_exif) for _ in range(count)]
+        self._workers = [_Worker(ignore_exif) for _ in range(count)]
         self._idle: queue.LifoQueue[_Worker] = queue.LifoQueue()
         for worker in self._workers:
             worker.start()
@@ -54,25 +53,26 @@ class IsolatedDecoders:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        os.close(self._held)
+        for worker in self._workers:
+            worker.kill()
         for worker in self._workers:
             worker.stop()
-        os.close(self._lifeline)
 
 
 class _Worker:
     """A process, the socket to it, and the memory that it shares; started again where it has ended."""
 
-    def __init__(self, lifeline: int, ignore_exif: bool) -> None:
-        self.lifeline, self.ignore_exif = lifeline, ignore_exif
+    def __init__(self, ignore_exif: bool) -> None:
+        self.ignore_exif = ignore_exif
         self.process: subprocess.Popen[bytes] | None = None
         self.ready = False
 
-    def start(self) -> "subprocess.Popen[bytes]":
+    def start(self) -> None:
         """Start the process, and do not wait until it is ready."""
         self.memory = os.memfd_create("pixels")
         self.channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        arguments = f"{theirs.fileno()}, {self.memory}, {self.lifeline}, {self.ignore_exif}"
+        lifeline, self.lifeline = os.pipe()  # Not one for all: a pipe signals one process alone.
+        arguments = f"{theirs.fileno()}, {self.memory}, {lifeline}, {self.ignore_exif}"
         script = (
             f"import sys; sys.path[:] = {sys.path!r}; "
             f"from facedeploy.image.decode_worker import serve; serve({arguments})"
@@ -82,16 +82,17 @@ class _Worker:
                 [sys.executable, "-c", script],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
-                pass_fds=(theirs.fileno(), self.memory, self.lifeline),
+                pass_fds=(theirs.fileno(), self.memory, lifeline),
                 start_new_session=True,  # Ctrl-C is for this process, which then ends its workers.
             )
-        return self.process
+        os.close(lifeline)
 
     def read(self, path: Path, seconds: float) -> Pixels:
         """As `IsolatedDecoders.read`."""
         if self.process is not None and self.process.poll() is not None:
             self.stop()  # It died while it was idle: not this image's doing.
-        process = self.process or self.start()
+        if self.process is None:
+            self.start()
         if not self.ready:
             self._wait_until_ready()
         try:
@@ -99,7 +100,7 @@ class _Worker:
             self.channel.send(os.fsencode(path)[:LONGEST_MESSAGE])
             reply = self._receive(seconds)
         except TimeoutError:
-            process.kill()
+            self.kill()
             self.stop()
             raise ImageError(f"{path}: is not decoded after {seconds:g} s, so that its decoder was killed") from None
         except ConnectionError:
@@ -107,6 +108,11 @@ class _Worker:
         if reply.startswith(REASON):
             raise ImageError(reply[len(REASON) :].decode(errors="surrogateescape"))
         return self._pixels(reply)
+
+    def kill(self) -> None:
+        """Let it end now, whatever it does."""
+        if self.process is not None:
+            self.process.kill()
 
     def stop(self) -> str:
         """End the process where it has not ended, and free what it has. Returns how it ended."""
@@ -120,6 +126,7 @@ class _Worker:
         process.kill()
         with suppress(subprocess.TimeoutExpired):
             process.wait(_END_SECONDS)
+        os.close(self.lifeline)
         code = process.returncode
         return "no end yet" if code is None else signal.Signals(-code).name if code < 0 else f"exit code {code}"
 
