@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
+from facedeploy.runtime import operator
 from facedeploy.runtime.face_detector import FaceDetector
 from facedeploy.widerface.prediction_files import read_predictions
 
@@ -96,6 +97,23 @@ def test_name_that_is_no_line_of_text_is_one_failure(run, photos, tmp_path):
     assert json.loads(line)["path"] == str(bad)
     code, out, error = run(file_path=bad, save_dir=tmp_path / "alone")
     assert (code, out.split(", ")[0], error.splitlines()[0]) == (1, "0 images", "1 of 1 failed:")
+
+
+def test_results_that_are_not_finite_are_one_failure(run, monkeypatch, tmp_path):
+    true = operator.detections_of
+
+    def detections_of(slots, letterbox):
+        found = true(slots, letterbox)
+        if letterbox.source_hw == (60, 190):  # The first photo alone.
+            found.boxes[0, 2] = np.inf
+        return found
+
+    monkeypatch.setattr(operator, "detections_of", detections_of)
+    code, out, error = run()
+    assert (code, out.split(", ")[0]) == (1, "5 images")
+    assert "a b.jpg: 0--Parade/a b: 1 of " in error.splitlines()[1]
+    assert "detections are not finite numbers" in error.splitlines()[1]
+    assert written(tmp_path / "out") == NAMES[1:]
 
 
 def test_report_of_failures_goes_when_nothing_fails_any_more(run, photos, tmp_path):

@@ -150,6 +150,8 @@ def test_read_image_names_the_file_when_it_is_missing_or_a_folder(tmp_path):
         read_image(tmp_path / "no.jpg")
     with pytest.raises(ImageError, match="cannot be read: Is a directory"):
         read_image(tmp_path)
+    with pytest.raises(ImageError, match="cannot be read: embedded null byte"):
+        read_image(tmp_path / "a\0b.jpg")
 
 
 def test_decode_image_takes_a_whole_jpeg_with_a_thumbnail_and_bytes_behind_it():

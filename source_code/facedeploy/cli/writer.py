@@ -25,7 +25,7 @@ class PredictionWriter:
     draw_threshold: float | None = None
 
     def __call__(self, unit: "Unit") -> "Unit":
-        """Write each image of the unit that has detections; `error` is set where its picture cannot be encoded."""
+        """Write each image of the unit that has detections; `error` is set where its results cannot be a file's."""
         for work in unit:
             if work.detections is not None and work.image is not None:
                 try:
@@ -37,7 +37,8 @@ class PredictionWriter:
     def write(self, name: str, detections: Detections, image: Pixels) -> None:
         """Write one image's results; `name` is `<event>/<image>`.
 
-        Raises DataError when the disk does not take them, ImageError when the picture cannot be encoded.
+        Raises DataError when the disk does not take them; ImageError when the picture cannot be encoded, or a number
+        is not finite.
         """
         write_predictions(self._predictions(name), name, detections)
         if self.draw_threshold is not None:
@@ -71,8 +72,8 @@ class PredictionWriter:
 
     def remove_partial(self, names: Iterable[str]) -> None:
         """Remove what a killed run was writing when it was killed, where the results of `names` go."""
-        for folder in {self._predictions(name).parent for name in names}:
-            remove_partial(folder)
+        for folder in {name.rpartition("/")[0] for name in names}:
+            remove_partial(self.folder / folder)
 
     def _predictions(self, name: str) -> Path:
         # The name may hold a dot, so the suffix is appended, not replaced.

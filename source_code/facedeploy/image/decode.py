@@ -25,6 +25,8 @@ def read_image(path: str | Path, *, ignore_exif: bool = False) -> Pixels:
         data = path.read_bytes()
     except OSError as error:
         raise ImageError(f"{path}: cannot be read: {error.strerror}") from None
+    except ValueError as error:  # A path with a zero byte.
+        raise ImageError(f"{path}: cannot be read: {error}") from None
     try:
         return decode_image(data, ignore_exif=ignore_exif)
     except ImageError as error:
