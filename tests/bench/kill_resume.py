@@ -4,12 +4,12 @@
 After each kill, what the journal says is done must be on disk, byte for byte as in a run that nobody killed, and must
 not be touched by the runs that follow. Each run that reaches its end must leave the same folder, the journal and the
 report of failures included. Prints a line a kill and a summary; the exit code is 1 at the first thing that is not so.
+Other options, such as --draw, are the run's.
 """
 
 import argparse
 import os
 import random
-import shlex
 import signal
 import subprocess
 import sys
@@ -27,16 +27,15 @@ class WrongError(Exception):
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument("--images", required=True, type=Path)
     parser.add_argument("--model_prefix_path", required=True)
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--options", default="", help='more words for the run, such as "--draw --decoders 2"')
-    options = parser.parse_args()
+    options, words_of_run = parser.parse_known_args()
     chance = random.Random(options.seed)
     words = ["--file_path", options.images, "--model_prefix_path", options.model_prefix_path]
-    words += shlex.split(options.options)
+    words += words_of_run
     with TemporaryDirectory() as folder:
         try:
             kill_and_resume([str(word) for word in words], Path(folder), options.kills, chance)
