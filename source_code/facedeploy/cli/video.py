@@ -69,7 +69,7 @@ def _check_frames(arguments: argparse.Namespace) -> None:
     from facedeploy.video.video_file import CODECS
 
     source = "--stdin" if arguments.stdin else "--video"
-    for option in ("save_dir", "draw", "decoders"):
+    for option in ("save_dir", "draw", "decoders", "resume", "ignore_exif", "isolate", "decode_timeout"):
         if getattr(arguments, option):
             raise ConfigError(
                 f"--{option} is for images (--file_path), got {source}: --format and --output say what to write"

@@ -1,6 +1,6 @@
 """The operators of a detection graph: each takes a unit of work and returns what the next one takes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -47,21 +47,21 @@ Unit = Sequence[Work]  # As many images as the model's batch, fewer at the end.
 
 @dataclass(frozen=True)
 class Decode:
-    """Path -> pixels."""
+    """Path -> pixels. `read` does it for one file; it raises ImageError that names the file, and the reason."""
+
+    read: Callable[[Path], Pixels] = read_image
 
     def __call__(self, unit: Unit) -> Unit:
         """Fill `image`, or set `error` when the file cannot be read."""
         for work in unit:
             try:
-                work.image = _pixels(work.source)
+                work.image = self.read(work.source) if isinstance(work.source, Path) else _pixels(work.source)
             except FacedeployError as error:
                 work.error = error
         return unit
 
 
-def _pixels(source: Path | Pixels) -> Pixels:
-    if isinstance(source, Path):
-        return read_image(source)
+def _pixels(source: Pixels) -> Pixels:
     if not isinstance(source, np.ndarray):
         raise ImageError(
             f"got {type(source).__name__}, expected pixels, (height, width, 3) uint8, or a pathlib.Path "
