@@ -25,6 +25,12 @@ def write_photo(path, seed):
 
 
 @pytest.fixture
+def new_photo():
+    """Write a picture to a path, another one for another seed."""
+    return write_photo
+
+
+@pytest.fixture
 def photos(tmp_path):
     """A dataset in WIDER FACE's form, in two formats."""
     for seed, name in enumerate(NAMES):

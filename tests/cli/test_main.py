@@ -68,7 +68,8 @@ def test_version(capsys):
     [
         (main, ["detect"], "invalid choice: 'detect' (choose from"),
         (main, [], "the following arguments are required: VERB"),
-        (main, ["run"], "the following arguments are required: --file_path"),
+        (main, ["run"], "the following arguments are required: --model_prefix_path"),
+        (main, ["run", "--model_prefix_path", "mod"], "one of the arguments --file_path --stdin --video is required"),
         (main, ["run", "--nonsense"], "required"),
         (vamc.main, ["build"], "invalid choice: 'build'"),
         (vamc.main, [], "required: verb"),

@@ -116,10 +116,16 @@ def test_mistakes_are_one_sentence(offline, command, refused, photos, tmp_path):
     assert "argument --model_size: got '0', expected a whole number from 1" in refused(*words)
 
 
-def test_name_with_a_line_break_is_one_sentence(offline, refused, run, photos, tmp_path):
+def test_name_with_a_line_break_is_one_failure_and_the_rest_goes_on(offline, command, photos, tmp_path):
     (photos / "images" / "a\nb.jpg").touch()
-    assert "a name with a line break cannot stand in a list" in refused(*offline["encode"])
-    assert "a name with a line break" in run("--file_path", photos, "--save_dir", tmp_path / "out", how=refused)
+    code, out, error = command(*offline["encode"])
+    assert (code, out.split()[0]) == (1, "6")
+    assert error.splitlines()[0] == "1 of 7 failed:"
+    assert error.splitlines()[1].startswith(r"  'a\nb': a name with a line break cannot stand in a list")
+    assert len(error.splitlines()) == 2
+    assert command(*offline["infer"])[0] == 0
+    assert command(*offline["decode"])[0] == 0
+    assert len(tree(tmp_path / "decoded")) == 6
 
 
 def test_full_disk_ends_each_step_with_one_sentence(offline, command, refused, full_disk, tmp_path):

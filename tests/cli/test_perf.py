@@ -2,10 +2,13 @@
 
 import json
 import os
+import shutil
 import signal
 import time
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 from facedeploy.cli.perf import image_shape
@@ -36,9 +39,68 @@ def test_figures_are_printed_and_written(vamp, tmp_path):
     assert (code, error) == (0, "")
     lines = out.splitlines()
     assert lines[0] == "processes 1, instances 2 each, batch 1, threads 1 an instance, iterations 4 each"
-    assert [line.split()[0] for line in lines[1:]] == ["throughput", "latency", "stages"]
+    assert [line.split()[0] for line in lines[1:8]] == [
+        *("throughput", "latency", "stages"),
+        *("preprocess", "infer", "postprocess", "total"),
+    ]
+    assert lines[8].startswith("-: too few calls")
     figures = json.loads(json_file.read_text())
     assert (figures["images"], figures["instances"], figures["note"]) == (8, 2, "")
+
+
+def test_histogram_is_a_png_that_opencv_reads(vamp, tmp_path):
+    code, _, error = vamp("--iterations", 30, "--histogram", tmp_path / "new" / "h.png")
+    assert (code, error) == (0, "")
+    data = (tmp_path / "new" / "h.png").read_bytes()
+    assert data.startswith(b"\x89PNG\r\n")
+    assert cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR).shape == (480, 960, 3)
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["h.png"]
+
+
+def test_real_images_arrive_at_a_rate(vamp, photos, tmp_path):
+    options = ("--file_path", photos, "--rate", 200, "-i", 2, "--iterations", 10, "--json", tmp_path / "f.json")
+    code, out, error = vamp(*options)
+    assert (code, error) == (0, "")
+    lines = out.splitlines()
+    assert lines[0] == f"6 of 6 images of {photos}, in turn"
+    assert lines[1].startswith("processes 1, instances 2 each, batch 1, threads ")
+    assert lines[5].split()[0] == "queue"
+    assert any(line.startswith("open loop: 200 requests/s of batch 1 arrived") for line in lines)
+    figures = json.loads((tmp_path / "f.json").read_text())
+    assert (figures["rate"], figures["images"]) == (200.0, 20)
+    assert figures["seconds"] >= 19 / 200
+    assert list(figures["stage_ms"]) == ["queue", "preprocess", "infer", "postprocess"]
+
+
+def test_batches_are_a_table_and_a_list(command, tiny_artifact, compile_tiny, tmp_path):
+    for artifact in (tiny_artifact, compile_tiny(2)):
+        shutil.copytree(artifact.prefix.parent, tmp_path / f"x_b{artifact.batch}")
+    words = (
+        "-m",
+        tmp_path / "x_b{batch}" / "mod",
+        "--batches",
+        "1,2",
+        "--iterations",
+        20,
+        "--json",
+        tmp_path / "f.json",
+    )
+    code, out, error = command("perf", *words)
+    assert (code, error) == (0, "")
+    header, *rows = [line.split() for line in out.splitlines()[:3]]
+    assert header == ["batch", "preprocess", "infer", "postprocess", "total", "p50", "p99", "ms/image", "images/s"]
+    for row, figures in zip(rows, json.loads((tmp_path / "f.json").read_text()), strict=True):
+        means = [figures["stage_ms"][stage]["mean"] for stage in ("preprocess", "infer", "postprocess")]
+        total = figures["latency_ms"]["mean"]
+        assert row[:5] == [str(figures["batch"]), *(f"{mean:.3f}" for mean in (*means, total))]
+        assert row[5:] == [
+            f"{figures['latency_ms']['p50']:.3f}",
+            "-",
+            f"{total / figures['batch']:.3f}",
+            f"{figures['images_per_second']:.2f}",
+        ]
+        assert figures["images"] == 20 * figures["batch"]
+    assert [row[0] for row in rows] == ["1", "2"]
 
 
 def test_json_that_normalizes_otherwise_is_followed_and_a_line_says_so(vamp, tmp_path):
@@ -66,6 +128,18 @@ def test_json_that_normalizes_otherwise_is_followed_and_a_line_says_so(vamp, tmp
         (["--datalist", "l.txt"], "--datalist and --path_output go together"),
         (["--path_output", "out"], "--datalist and --path_output go together"),
         (["--datalist", "l.txt", "--path_output", "out", "--json", "x"], "leave one out"),
+        (["--datalist", "l.txt", "--path_output", "out", "--rate", "5"], "--rate belongs to a measurement"),
+        (["--datalist", "l.txt", "--path_output", "out", "--file_path", "x"], "--file_path belongs to a measurement"),
+        (["--rate", "0"], "argument --rate: got '0', expected requests a second, above 0"),
+        (["--rate", "nan"], "argument --rate: got 'nan', expected requests a second, above 0"),
+        (["--batches", "1,0"], "argument --batches: got '0', expected a whole number from 1"),
+        (["--batches", "2,2"], "argument --batches: got '2,2', expected different whole numbers, such as 1,2,4"),
+        (["--batches", "1,2"], "/mod, expected a prefix with {batch} in it, such as deploy_weights/x_b{batch}/mod"),
+        (["--batches", "1", "-b", "1"], "-b and --histogram go with a single one: leave one out"),
+        (["--batches", "1", "--histogram", "x.png"], "-b and --histogram go with a single one: leave one out"),
+        (["--histogram", "x.jpg"], "--histogram: got x.jpg, expected a name that ends with .png"),
+        (["--file_path", "nowhere"], "nowhere: there is no such file or folder"),
+        (["--file_path", ".", "-s", "[3,5,5]"], "--file_path brings images of their own size, --shape random ones"),
         (["--datalist", "l.txt", "--path_output", "out"], "l.txt: cannot be read (No such file or directory)"),
         (["--vdsp_params", "vdsp_params/official-retinaface_resnet50-vdsp_params.json"], "makes a canvas of 640x640"),
     ],

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
+from facedeploy.runtime import operator
 from facedeploy.runtime.face_detector import FaceDetector
 from facedeploy.widerface.prediction_files import read_predictions
 
@@ -82,6 +83,67 @@ def test_unreadable_images_are_reported_and_counted_and_the_run_goes_on(run, pho
     assert written(tmp_path / "out") == NAMES
 
 
+def test_name_that_is_no_line_of_text_is_one_failure(run, photos, tmp_path):
+    """Of 100,000 images, one badly named folder is no reason to do none."""
+    bad = photos / "images" / "0--Parade" / "a\nb.jpg"
+    bad.write_bytes((photos / "images" / "0--Parade" / "a b.jpg").read_bytes())
+    code, out, error = run()
+    assert (code, out.split(", ")[0]) == (1, "6 images")
+    assert error.splitlines()[0] == "1 of 7 failed:"
+    assert len(error.splitlines()) == 2
+    assert r"0--Parade/a\nb.jpg" in error.splitlines()[1]
+    assert written(tmp_path / "out") == NAMES
+    (line,) = (tmp_path / "out" / "failures.jsonl").read_text().splitlines()
+    assert json.loads(line)["path"] == str(bad)
+    code, out, error = run(file_path=bad, save_dir=tmp_path / "alone")
+    assert (code, out.split(", ")[0], error.splitlines()[0]) == (1, "0 images", "1 of 1 failed:")
+
+
+def test_results_that_are_not_finite_are_one_failure(run, monkeypatch, tmp_path):
+    true = operator.detections_of
+
+    def detections_of(slots, letterbox):
+        found = true(slots, letterbox)
+        if letterbox.source_hw == (60, 190):  # The first photo alone.
+            found.boxes[0, 2] = np.inf
+        return found
+
+    monkeypatch.setattr(operator, "detections_of", detections_of)
+    code, out, error = run()
+    assert (code, out.split(", ")[0]) == (1, "5 images")
+    assert "a b.jpg: 0--Parade/a b: 1 of " in error.splitlines()[1]
+    assert "detections are not finite numbers" in error.splitlines()[1]
+    assert written(tmp_path / "out") == NAMES[1:]
+
+
+def test_report_of_failures_goes_when_nothing_fails_any_more(run, photos, tmp_path):
+    broken = photos / "images" / "broken.jpg"
+    broken.write_bytes(b"no image")
+    assert run()[0] == 1
+    assert (tmp_path / "out" / "failures.jsonl").exists()
+    broken.unlink()
+    assert run()[0] == 0
+    assert not (tmp_path / "out" / "failures.jsonl").exists()
+
+
+@pytest.mark.parametrize("words", [(), ("--isolate", "--draw")])
+def test_images_of_any_form_are_done(run, tmp_path, words):
+    """One pixel, lines, other channels and depths, names that lie of the format."""
+    random = np.random.default_rng(0)
+    shapes = {"dot": (1, 1, 3), "row": (1, 20000, 3), "column": (20000, 1, 3), "gray": (90, 70), "alpha": (50, 90, 4)}
+    images = {name: random.integers(0, 256, shape, np.uint8) for name, shape in shapes.items()}
+    images["deep"] = random.integers(0, 65536, (70, 90, 3), np.uint16)
+    (tmp_path / "forms").mkdir()
+    for name, pixels in images.items():
+        (tmp_path / "forms" / f"{name}.jpg").write_bytes(cv2.imencode(".png", pixels)[1].tobytes())
+    code, out, error = run(*words, file_path=tmp_path / "forms")
+    assert (code, error, out.split(", ")[0]) == (0, "", "6 images")
+    assert written(tmp_path / "out") == sorted(images)
+    for name in images:
+        predictions = read_predictions(tmp_path / "out" / f"{name}.txt")
+        assert np.isfinite(predictions.boxes_xywh).all()
+
+
 def test_run_in_which_all_images_fail_ends_with_its_report(run, tmp_path):
     for number in range(30):
         (tmp_path / "bad").mkdir(exist_ok=True)
@@ -91,7 +153,12 @@ def test_run_in_which_all_images_fail_ends_with_its_report(run, tmp_path):
     assert out.startswith("0 images, 0 boxes")
     assert error.splitlines()[0] == "30 of 30 failed:"
     assert error.splitlines()[-1] == "  ... and 10 more"
-    assert not (tmp_path / "out").exists()
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["failures.jsonl", "run.journal"]
+    report = [json.loads(line) for line in (tmp_path / "out" / "failures.jsonl").read_text().splitlines()]
+    reason = "is no image that OpenCV can decode, or is cut short"
+    assert report == [
+        {"name": f"{number:02}", "path": f"{tmp_path}/bad/{number:02}.jpg", "reason": reason} for number in range(30)
+    ]
 
 
 def test_draw_writes_a_picture_beside_each_prediction_file(run, photos, tmp_path):
@@ -162,9 +229,10 @@ def test_results_that_cannot_be_written_end_the_run_with_one_sentence(run, refus
     assert "cannot be written (Not a directory)" in run(how=refused, save_dir=tmp_path / "taken" / "out") or (
         "cannot be written (File exists)" in run(how=refused, save_dir=tmp_path / "taken")
     )
-    with full_disk():
+    with full_disk(1500):  # The journal's header fits, the first prediction file does not.
         assert ".txt: cannot be written (File too large)" in run(how=refused, save_dir=tmp_path / "full")
-    assert not [path for path in (tmp_path / "full").rglob("*") if path.is_file()], "nothing half written is left"
+    left = [path.name for path in (tmp_path / "full").rglob("*") if path.is_file()]
+    assert left == ["run.journal"], "nothing half written is left"
 
 
 def test_json_that_normalizes_otherwise_is_followed_and_a_line_says_so(run, tmp_path):

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from facedeploy.compiler.kernels.retinaface_nms import NAME, retinaface_nms
-from facedeploy.compiler.pipeline import LOWERED_KERNELS
+from facedeploy.compiler.pipeline import BUILT_KERNELS
 from facedeploy.compiler.target import Target
 from facedeploy.config.process_ops import CvtColor, DecodeImage, Normalize, Pad, Resize, ToTensor
 from facedeploy.core.nms_params import CANDIDATES, NmsParams
@@ -48,7 +48,7 @@ def compile_nms(target: Target) -> Callable[..., Compiled]:
     @cache
     def compiled(canvas_hw: tuple[int, int], batch: int, spec: PriorSpec = SPEC) -> Compiled:
         module = tvm.IRModule({NAME: retinaface_nms(spec, canvas_hw, batch)})
-        kernel = tvm.tirx.build(module, target=target.tvm_target, pipeline=LOWERED_KERNELS)[NAME]
+        kernel = tvm.tirx.build(module, target=target.tvm_target, pipeline=BUILT_KERNELS)[NAME]
 
         def run(loc: np.ndarray, conf: np.ndarray, landms: np.ndarray, params: NmsParams) -> Slots:
             slots = [tvm.runtime.empty((batch, params.max_detections, width), "float32") for width in (1, 4, 10)]

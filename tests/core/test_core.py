@@ -5,7 +5,7 @@ import pytest
 
 from facedeploy.core.detections import Detections
 from facedeploy.core.errors import DependencyError
-from facedeploy.core.files import atomic_path, write_text
+from facedeploy.core.files import atomic_path, remove_partial, write_text
 from facedeploy.core.prior_spec import PriorSpec
 from facedeploy.core.requirement import require
 from facedeploy.core.tensor_spec import TensorSpec
@@ -40,6 +40,23 @@ def test_write_text_makes_folders_and_leaves_nothing_else(tmp_path):
     write_text(tmp_path / "a" / "b.txt", "é")
     assert [path.name for path in (tmp_path / "a").iterdir()] == ["b.txt"]
     assert (tmp_path / "a" / "b.txt").read_bytes() == "é".encode()
+
+
+def test_remove_partial_removes_what_was_being_written_and_nothing_else(tmp_path):
+    (tmp_path / "partial").mkdir()
+    for name in ("a.txt", ".hidden", "partial/b.txt"):
+        (tmp_path / name).touch()
+    with pytest.raises(RuntimeError), atomic_path(tmp_path / "c.txt") as temporary:
+        temporary.write_text("half")
+        temporary.with_name(f"{temporary.name[:20]}-of-a-process-that-was-killed.txt").touch()
+        raise RuntimeError
+    remove_partial(tmp_path)
+    remove_partial(tmp_path / "nowhere")
+    assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.*")) == [
+        ".hidden",
+        "a.txt",
+        "partial/b.txt",
+    ]
 
 
 def test_atomic_path_keeps_the_old_file_when_writing_fails(tmp_path):

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from facedeploy.core.errors import DataError
-from facedeploy.image.dataset import list_images, name_files, read_list
+from facedeploy.image.dataset import find_images, list_images, name_files, read_list
 
 
 def touch(root, *names):
@@ -93,6 +93,23 @@ def test_name_with_a_line_break_is_refused(tmp_path, name):
         with pytest.raises(DataError, match="a name with a line break cannot stand in a list") as error:
             list_images(path)
         one_sentence(error)
+
+
+def test_names_that_are_no_line_of_text_are_set_apart_from_the_others(tmp_path):
+    touch(tmp_path, "data/a\nb.jpg", "data/c.jpg", "data/new\rfolder/d.jpg", "data/new\rfolder/e.png", "data/z z.jpg")
+    found = find_images(tmp_path / "data")
+    assert [image.name for image in found.images] == ["c", "z z"]
+    assert [image.name for image, _ in found.refused] == ["a\nb", "new\rfolder/d", "new\rfolder/e"]
+    assert [image.path.is_file() for image, _ in found.refused] == [True] * 3
+    assert all("a name with a line break" in str(error) for _, error in found.refused)
+    assert found.root == tmp_path / "data"
+    alone = find_images(tmp_path / "data" / "a\nb.jpg")
+    assert (alone.images, len(alone.refused), alone.root) == ([], 1, None)
+
+
+def test_line_break_in_the_folder_of_a_dataset_is_no_part_of_its_names(tmp_path):
+    touch(tmp_path, "a\nb/c.jpg", "a\nb/d/e.jpg")
+    assert names(tmp_path / "a\nb") == ["c", "d/e"]
 
 
 def test_name_that_is_no_text_is_refused(tmp_path):

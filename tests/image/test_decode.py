@@ -1,8 +1,10 @@
+import io
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from facedeploy.core.errors import ImageError
 from facedeploy.image.decode import decode_image, read_image
@@ -34,11 +36,89 @@ def test_read_image_gives_three_channels_from_gray_and_from_transparent(tmp_path
     np.testing.assert_array_equal(read_image(tmp_path / "x.png"), np.full((40, 30, 3), 77))
 
 
-def test_read_image_turns_the_image_as_exif_says():
-    tiff = b"MM\0*\0\0\0\x08" + b"\0\x01" + b"\x01\x12\0\x03\0\0\0\x01\0\x06\0\0" + b"\0\0\0\0"  # Orientation 6.
+def with_orientation(jpeg, orientation):
+    tiff = b"MM\0*\0\0\0\x08" + b"\0\x01" + b"\x01\x12\0\x03\0\0\0\x01\0" + bytes([orientation]) + b"\0\0\0\0\0\0"
+    return with_segment(jpeg, 0xE1, b"Exif\0\0" + tiff)
+
+
+@pytest.mark.parametrize(
+    ("orientation", "upright"),
+    [
+        (1, lambda stored: stored),
+        (2, np.fliplr),
+        (3, lambda stored: np.rot90(stored, 2)),
+        (4, np.flipud),
+        (5, lambda stored: stored.transpose(1, 0, 2)),
+        (6, lambda stored: np.rot90(stored, -1)),
+        (7, lambda stored: np.rot90(stored, 2).transpose(1, 0, 2)),
+        (8, np.rot90),
+    ],
+)
+def test_read_image_turns_the_image_as_exif_says_unless_it_is_ignored(tmp_path, orientation, upright):
     jpeg = encoded(".jpg")
-    turned = decode_image(with_segment(jpeg, 0xE1, b"Exif\0\0" + tiff))
-    np.testing.assert_array_equal(turned, np.rot90(decode_image(jpeg), -1))
+    (tmp_path / "x.jpg").write_bytes(with_orientation(jpeg, orientation))
+    stored = decode_image(jpeg)
+    np.testing.assert_array_equal(read_image(tmp_path / "x.jpg"), upright(stored))
+    np.testing.assert_array_equal(read_image(tmp_path / "x.jpg", ignore_exif=True), stored)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".bmp", ".tiff", ".webp", ".jpg"])
+@pytest.mark.parametrize("hw", [(1, 1), (1, 20000), (20000, 1)])
+def test_read_image_takes_any_size(suffix, hw):
+    if suffix == ".webp" and max(hw) > 16383:
+        pytest.skip("WebP ends at 16383 px")
+    image = decode_image(encoded(suffix, np.full((*hw, 3), 99, np.uint8)))
+    np.testing.assert_allclose(image.astype(int), np.full((*hw, 3), 99), atol=2)
+
+
+def test_read_image_takes_the_format_from_the_content_whatever_the_name(tmp_path):
+    for content, name in ((".png", "x.jpg"), (".jpg", "x.png"), (".bmp", "x.webp")):
+        (tmp_path / name).write_bytes(encoded(content))
+        np.testing.assert_array_equal(read_image(tmp_path / name), decode_image(encoded(content)))
+    np.testing.assert_array_equal(read_image(tmp_path / "x.jpg"), PIXELS)
+
+
+def test_read_image_makes_eight_bits_of_sixteen():
+    np.testing.assert_array_equal(decode_image(encoded(".png", PIXELS.astype(np.uint16) * 257)), PIXELS)
+    np.testing.assert_array_equal(
+        decode_image(encoded(".png", np.full((4, 3), 77 * 257, np.uint16))), np.full((4, 3, 3), 77)
+    )
+
+
+@pytest.mark.parametrize("mode", ["CMYK", "L"])
+def test_read_image_takes_jpegs_of_other_colors(mode):
+    smooth = np.asarray(Image.linear_gradient("L").resize((64, 48)))
+    image = Image.merge("RGB", [Image.fromarray(plane) for plane in (smooth, smooth[::-1], np.full_like(smooth, 90))])
+    file = io.BytesIO()
+    image.convert(mode).save(file, "JPEG", quality=100)
+    expected = np.asarray(Image.open(file).convert("RGB"))[..., ::-1].astype(int)
+    np.testing.assert_allclose(decode_image(file.getvalue()), expected, atol=4)
+
+
+@pytest.mark.parametrize("mode", ["1", "P", "LA", "RGBA", "I;16"])
+def test_read_image_takes_pngs_of_any_kind(mode):
+    values = np.where(PIXELS[..., 0] > 127, 255, 0).astype(np.uint8)
+    gray, deep = Image.fromarray(values), Image.fromarray(values.astype(np.uint16) * 257)
+    image = deep if mode == "I;16" else gray.convert(mode)
+    file = io.BytesIO()
+    image.save(file, "PNG")
+    np.testing.assert_array_equal(decode_image(file.getvalue()), np.repeat(values[..., None], 3, axis=2))
+
+
+@pytest.mark.parametrize(("form", "how"), [("GIF", {}), ("WEBP", {"lossless": True}), ("PNG", {})])
+def test_read_image_gives_the_first_frame_of_an_animation(form, how):
+    """Or refuses it, where this build of OpenCV does not know the format; never another frame."""
+    frames = [Image.fromarray(np.full((20, 30, 3), value, np.uint8)) for value in (40, 130, 220)]
+    file = io.BytesIO()
+    frames[0].save(file, form, save_all=True, append_images=frames[1:], duration=40, **how)
+    assert Image.open(io.BytesIO(file.getvalue())).n_frames == 3
+    try:
+        image = decode_image(file.getvalue())
+    except ImageError as error:
+        assert "is no image that OpenCV can decode" in str(error)
+        assert tuple(map(int, cv2.__version__.split(".")[:2])) < (4, 11)
+    else:
+        np.testing.assert_array_equal(image, np.full((20, 30, 3), 40))
 
 
 @pytest.mark.parametrize(
@@ -70,6 +150,8 @@ def test_read_image_names_the_file_when_it_is_missing_or_a_folder(tmp_path):
         read_image(tmp_path / "no.jpg")
     with pytest.raises(ImageError, match="cannot be read: Is a directory"):
         read_image(tmp_path)
+    with pytest.raises(ImageError, match="cannot be read: embedded null byte"):
+        read_image(tmp_path / "a\0b.jpg")
 
 
 def test_decode_image_takes_a_whole_jpeg_with_a_thumbnail_and_bytes_behind_it():

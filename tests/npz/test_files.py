@@ -133,6 +133,13 @@ def test_what_is_no_npz_is_one_sentence(tmp_path):
         assert said in sentence(error)
 
 
+def test_a_name_with_a_line_break_is_told_in_one_line(tmp_path):
+    np.savez(tmp_path / "x.npz", **{"input\n0": IMAGE})
+    with pytest.raises(DataError) as error:
+        read_image_npz(tmp_path / "x.npz")
+    assert r"has input\n0, expected" in sentence(error)
+
+
 @settings(deadline=None, max_examples=300)
 @given(data=st.data(), compressed=st.booleans())
 def test_any_damage_is_one_sentence_or_harmless(tmp_path_factory, data, compressed):

@@ -50,7 +50,7 @@ def test_entry_is_a_thin_wrapper_when_run_from_another_folder(repository: Path, 
 def test_public_names_are_importable_and_no_others_are_promised() -> None:
     import facedeploy
 
-    assert facedeploy.__all__ == ["Detections", "FaceDetector", "__version__"]
+    assert facedeploy.__all__ == ["Detections", "FaceDetector", "__version__", "available_detectors", "build_detector"]
     for name in facedeploy.__all__:
         assert getattr(facedeploy, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from facedeploy.core.detections import Detections
-from facedeploy.core.errors import DataError
+from facedeploy.core.errors import DataError, ImageError
 from facedeploy.widerface.prediction_files import read_predictions, write_predictions
 
 
@@ -59,7 +59,7 @@ def test_no_detections_are_a_file_of_two_lines(tmp_path):
 
 
 def test_detections_that_are_not_finite_are_not_written(tmp_path):
-    with pytest.raises(DataError, match=r"e/i: 1 of 2 detections are not finite"):
+    with pytest.raises(ImageError, match=r"e/i: 1 of 2 detections are not finite"):
         write_predictions(tmp_path / "i.txt", "e/i", detections([[0, 0, 1, 1], [0, 0, np.inf, 1]], [0.5, 0.5]))
     assert not list(tmp_path.iterdir())
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from facedeploy.analysis.difference import Difference
 from facedeploy.analysis.faces import FaceErrors
-from facedeploy.analysis.table import aligned
+from facedeploy.core.table import aligned
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from facedeploy.analysis.peer import PeerNode
-from facedeploy.analysis.table import aligned
 from facedeploy.artifact.manifest import KernelCall
+from facedeploy.core.table import aligned
 
 NOTES = (
     "GFLOP/s counts what the direct algorithm computes, so Winograd's kernels can pass the peak; GB/s counts each",

@@ -12,6 +12,7 @@ from facedeploy.core.normalization import Normalization
 from facedeploy.core.prior_spec import PriorSpec
 from facedeploy.core.tensor_spec import TensorSpec, bytes_of
 
+LETTERBOX = "letterbox"  # The function in mod.so that lays an image on a canvas, where the instruction set has one.
 SCHEMA = 5  # Raised whenever an older reader would misunderstand a newer file.
 
 ALIGNMENT = 64  # Bytes: what compiled code expects of the addresses of tensors, and tvm's own all have.

@@ -21,11 +21,13 @@ def run(arguments: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from facedeploy.cli.failures import report_failures
-    from facedeploy.image.dataset import list_images
+    from facedeploy.image.dataset import find_images
     from facedeploy.npz.encode import encode_images
 
-    images = list_images(arguments.dataset_path)
-    done = encode_images(images, arguments.target_path, arguments.text_path)
-    failures = [str(error) for _, error in tqdm(done, total=len(images), unit="image", disable=None) if error]
-    print(f"{len(images) - len(failures)} npz files in {arguments.target_path}, listed in {arguments.text_path}")
-    return report_failures(failures, len(images))
+    found = find_images(arguments.dataset_path)
+    done = encode_images(found.images, arguments.target_path, arguments.text_path)
+    failures = [str(error) for _, error in found.refused]
+    failures += [str(error) for _, error in tqdm(done, total=len(found.images), unit="image", disable=None) if error]
+    total = len(found.images) + len(found.refused)
+    print(f"{total - len(failures)} npz files in {arguments.target_path}, listed in {arguments.text_path}")
+    return report_failures(failures, total)

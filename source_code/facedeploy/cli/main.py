@@ -36,7 +36,7 @@ VERBS = {
     "export": VerbEntry("facedeploy.cli.export", "checkpoint -> TorchScript and ONNX"),
     "compile": VerbEntry("facedeploy.cli.compile", "build YAML -> artifact (mod.so, mod.params, mod.json)"),
     "quantize": VerbEntry("facedeploy.cli.quantize", "int8 build YAML and images -> QDQ ONNX"),
-    "run": VerbEntry("facedeploy.cli.run", "stream images through an artifact, write WIDER FACE prediction files"),
+    "run": VerbEntry("facedeploy.cli.run", "stream images or video through an artifact, write what is found"),
     "perf": VerbEntry("facedeploy.cli.perf", "throughput and latency of an artifact; npz files in and out"),
     "profile": VerbEntry("facedeploy.cli.profile", "where an artifact's time goes, kernel by kernel, beside peers"),
     "compare": VerbEntry(

@@ -26,12 +26,13 @@ def run(arguments: argparse.Namespace) -> int:
     from facedeploy.cli.failures import report_failures
     from facedeploy.cli.writer import PredictionWriter
     from facedeploy.core.errors import FacedeployError
-    from facedeploy.image.dataset import list_images
+    from facedeploy.image.dataset import find_images
     from facedeploy.image.decode import read_image
     from facedeploy.npz.datalist import pair_with_images, read_datalist
     from facedeploy.npz.decode import decode_slots
 
-    pairs = pair_with_images(read_datalist(arguments.vamp_datalist_path), list_images(arguments.input_image_dir))
+    images = find_images(arguments.input_image_dir).images  # Those without a name have no npz file either.
+    pairs = pair_with_images(read_datalist(arguments.vamp_datalist_path), images)
     height, width = arguments.model_size
     writer = PredictionWriter(arguments.txt, arguments.draw_threshold if arguments.draw else None)
     writer.refuse_overwriting([image for _, image in pairs])

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from facedeploy.runtime.face_detector import FaceDetector
 
 MOST_WORKERS = 256  # Threads, instances, processes: more is a slip of the keyboard.
+LONGEST_SECONDS = 86400  # A day.
 
 
 def positive(text: str) -> int:
@@ -24,6 +25,17 @@ def workers(text: str) -> int:
     if positive(text) > MOST_WORKERS:
         raise argparse.ArgumentTypeError(f"got {text!r}, expected a whole number from 1 to {MOST_WORKERS}")
     return int(text)
+
+
+def seconds(text: str) -> float:
+    """A duration."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 < value <= LONGEST_SECONDS:
+        raise argparse.ArgumentTypeError(f"got {text!r}, expected seconds, more than 0, at most {LONGEST_SECONDS}")
+    return value
 
 
 def fraction(text: str) -> float:

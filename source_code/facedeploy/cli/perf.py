@@ -3,9 +3,10 @@
 import argparse
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from facedeploy.cli.options import (
     add_device,
@@ -17,12 +18,23 @@ from facedeploy.cli.options import (
     workers,
 )
 
-DESCRIPTION = """Throughput and latency of an artifact on random images; with --datalist, npz files in and out.
+if TYPE_CHECKING:
+    from facedeploy.perf.report import PerfReport
+
+DESCRIPTION = """Throughput and latency of an artifact on random or real images; with --datalist, npz files in and out.
 
   vamp -m deploy_weights/official_retinaface_fp32/mod --vdsp_params J.json -i 2 -p 2 -b 1
-  vamp -m deploy_weights/official_retinaface_fp32/mod --vdsp_params J.json --datalist L.txt --path_output OUT"""
+  vamp -m deploy_weights/official_retinaface_fp32/mod --rate 50 --iterations 1000 --file_path DIR
+  vamp -m "deploy_weights/x_b{batch}/mod" --batches 1,2,4,8
+  vamp -m deploy_weights/official_retinaface_fp32/mod --vdsp_params J.json --datalist L.txt --path_output OUT
+
+Each instance runs batch after batch, as fast as it can (closed loop). With --rate, requests of a batch arrive evenly,
+whether or not earlier ones are done (open loop): latency counts from a request's arrival, its wait for a free instance
+included. The warm-up before lasts until calls take as long as one another."""
 
 LONGEST_SIDE = 1 << 14  # px of a random image.
+MOST_FILES = 64  # Real images, which lie in memory decoded.
+HIGHEST_RATE = 1e6  # Requests a second.
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,9 +47,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("-b", "--batch", type=positive, help="images a call; the artifact must hold that batch")
     add_device(parser, "-d")
     add("-s", "--shape", type=image_shape, metavar="[3,H,W]", help="size of the random images (default: the canvas)")
+    add("--file_path", type=Path, help=f"measure with these images in place of random ones ({MOST_FILES} at most)")
     add("--iterations", type=positive, default=100, help="batches an instance (default %(default)s)")
+    add("--rate", type=rate, metavar="R", help="open loop: R requests of a batch arrive a second, at all instances")
+    add("--batches", type=batch_sizes, metavar="1,2,...", help="measure each batch; -m is a prefix with {batch} in it")
     add("--threads", type=workers, help="threads of one instance (default: the CPUs shared out)")
     add("--json", type=Path, metavar="FILE", help="write the figures there too")
+    add("--histogram", type=Path, metavar="FILE.png", help="draw a histogram of the latencies")
     add("--datalist", type=Path, help="run these npz files (one path a line) instead of random images")
     add("--path_output", type=Path, help="with --datalist: where the output npz files go")
     add_thresholds(parser)
@@ -50,36 +66,82 @@ def run(arguments: argparse.Namespace) -> int:
 
     if (arguments.datalist is None) != (arguments.path_output is None):
         raise ConfigError("--datalist and --path_output go together: which npz files, and where their outputs go")
-    if arguments.datalist and arguments.json:
-        raise ConfigError("--json writes the figures of a measurement, and --datalist measures nothing: leave one out")
-    return _run_datalist(arguments) if arguments.datalist else _measure(arguments)
+    if arguments.datalist:
+        for name in ("json", "histogram", "rate", "batches", "file_path"):
+            if getattr(arguments, name) is not None:
+                raise ConfigError(f"--{name} belongs to a measurement, and --datalist measures nothing: leave one out")
+        return _run_datalist(arguments)
+    if arguments.file_path and arguments.shape:
+        raise ConfigError("--file_path brings images of their own size, --shape random ones: leave one out")
+    if arguments.histogram and arguments.histogram.suffix.lower() != ".png":
+        raise ConfigError(f"--histogram: got {arguments.histogram}, expected a name that ends with .png")
+    if arguments.batches is None:
+        return _measure(arguments)
+    if arguments.batch or arguments.histogram:
+        raise ConfigError("--batches measures several batches, -b and --histogram go with a single one: leave one out")
+    return _measure_batches(arguments)
 
 
 def _measure(arguments: argparse.Namespace) -> int:
     from facedeploy.artifact.store import open_artifact
-    from facedeploy.core.files import write_text
-    from facedeploy.perf.measure import measure
+    from facedeploy.image.draw import write_image
+    from facedeploy.perf.histogram import draw_histogram
 
     check_batch(arguments.batch, open_artifact(arguments.model).manifest.batch, arguments.model)
-    report = measure(
-        arguments.model,
-        load_vdsp(arguments.vdsp_params),
+    report = _measurement(arguments)(arguments.model)
+    if report.note:
+        print(report.note)
+    print("\n".join(report.lines()))
+    if arguments.histogram:
+        title = f"{arguments.model}: {len(report.samples_ms)} calls, batch {report.batch}"
+        write_image(arguments.histogram, draw_histogram(report.samples_ms, title))
+    _write_json(arguments.json, report.to_json())
+    return 0
+
+
+def _measure_batches(arguments: argparse.Namespace) -> int:
+    from facedeploy.perf.batches import batch_lines, prefixes_of
+
+    prefixes = prefixes_of(str(arguments.model), arguments.batches)
+    measure = _measurement(arguments)
+    reports = {batch: measure(prefix) for batch, prefix in prefixes.items()}
+    print("\n".join(batch_lines(reports)))
+    _write_json(arguments.json, [report.to_json() for report in reports.values()])
+    return 0
+
+
+def _measurement(arguments: argparse.Namespace) -> "Callable[[Path], PerfReport]":
+    """What measures a prefix as the options say; all that they name is read."""
+    from facedeploy.image.dataset import list_images, spread_evenly
+    from facedeploy.perf.measure import measure
+
+    files: list[Path] = []
+    if arguments.file_path:
+        images = list_images(arguments.file_path)
+        files = [images[index].path for index in spread_evenly(len(images), MOST_FILES)]
+        print(f"{len(files)} of {len(images)} images of {arguments.file_path}, in turn")
+    return partial(
+        measure,
+        params=load_vdsp(arguments.vdsp_params),
         confidence_threshold=arguments.confidence_threshold,
         nms_threshold=arguments.nms_threshold,
         max_detections=arguments.max_detections,
         source_hw=arguments.shape,
+        files=files,
+        rate=arguments.rate,
         processes=arguments.processes,
         instances=arguments.instances,
         iterations=arguments.iterations,
         threads=arguments.threads,
         device=arguments.device,
     )
-    if report.note:
-        print(report.note)
-    print("\n".join(report.lines()))
-    if arguments.json:
-        write_text(arguments.json, json.dumps(report.to_json(), indent=1) + "\n")
-    return 0
+
+
+def _write_json(path: Path | None, figures: Any) -> None:
+    from facedeploy.core.files import write_text
+
+    if path:
+        write_text(path, json.dumps(figures, indent=1) + "\n")
 
 
 def _run_datalist(arguments: argparse.Namespace) -> int:
@@ -107,6 +169,25 @@ def image_shape(text: str) -> tuple[int, int]:
             f"got {text!r}, expected [3,H,W], such as [3,480,640], with sides of at most {LONGEST_SIDE} px"
         )
     return int(match.group(1)), int(match.group(2))
+
+
+def rate(text: str) -> float:
+    """Requests a second."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value <= HIGHEST_RATE:
+        raise argparse.ArgumentTypeError(f"got {text!r}, expected requests a second, above 0, at most {HIGHEST_RATE:g}")
+    return value
+
+
+def batch_sizes(text: str) -> list[int]:
+    """`1,2,4` -> [1, 2, 4]."""
+    sizes = [positive(part.strip()) for part in text.split(",")]
+    if len(set(sizes)) < len(sizes):
+        raise argparse.ArgumentTypeError(f"got {text!r}, expected different whole numbers, such as 1,2,4")
+    return sizes
 
 
 class _Stray(argparse.Action):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from facedeploy.core.detections import Detections
 from facedeploy.core.errors import ConfigError, ImageError
+from facedeploy.core.files import remove_partial
 from facedeploy.image.dataset import ImageFile
 from facedeploy.image.draw import draw_detections, write_image
 from facedeploy.image.operations import Pixels
@@ -24,7 +25,7 @@ class PredictionWriter:
     draw_threshold: float | None = None
 
     def __call__(self, unit: "Unit") -> "Unit":
-        """Write each image of the unit that has detections; `error` is set where its picture cannot be encoded."""
+        """Write each image of the unit that has detections; `error` is set where its results cannot be a file's."""
         for work in unit:
             if work.detections is not None and work.image is not None:
                 try:
@@ -36,10 +37,10 @@ class PredictionWriter:
     def write(self, name: str, detections: Detections, image: Pixels) -> None:
         """Write one image's results; `name` is `<event>/<image>`.
 
-        Raises DataError when the disk does not take them, ImageError when the picture cannot be encoded.
+        Raises DataError when the disk does not take them; ImageError when the picture cannot be encoded, or a number
+        is not finite.
         """
-        # The name may hold a dot, so the suffix is appended, not replaced.
-        write_predictions(self.folder / f"{name}.txt", name, detections)
+        write_predictions(self._predictions(name), name, detections)
         if self.draw_threshold is not None:
             write_image(self._picture(name), draw_detections(image, detections, self.draw_threshold))
 
@@ -50,6 +51,33 @@ class PredictionWriter:
         for image in images:
             if self._picture(image.name).resolve() == image.path.resolve():
                 raise ConfigError(f"--draw would overwrite {image.path}: write the results to another folder")
+
+    def refuse_among_images(self, root: Path | None) -> None:
+        """Raise ConfigError when pictures would lie below the folder of the images, and count as images next time."""
+        if self.draw_threshold is None or root is None:
+            return
+        if self.folder.resolve().is_relative_to(root.resolve()):
+            raise ConfigError(
+                f"--draw would write pictures among the images of {root}, where the next run would take them for "
+                "images: write the results to another folder"
+            )
+
+    def wrote(self, name: str) -> bool:
+        """Whether an image's results are there; a file is empty where the machine itself went down."""
+        files = [self._predictions(name)] + ([self._picture(name)] if self.draw_threshold is not None else [])
+        try:
+            return all(file.stat().st_size for file in files)
+        except OSError:
+            return False
+
+    def remove_partial(self, names: Iterable[str]) -> None:
+        """Remove what a killed run was writing when it was killed, where the results of `names` go."""
+        for folder in {name.rpartition("/")[0] for name in names}:
+            remove_partial(self.folder / folder)
+
+    def _predictions(self, name: str) -> Path:
+        # The name may hold a dot, so the suffix is appended, not replaced.
+        return self.folder / f"{name}.txt"
 
     def _picture(self, name: str) -> Path:
         return self.folder / f"{name}.jpg"

@@ -12,7 +12,16 @@ import numpy.typing as npt
 import tvm
 from tvm.support import cc
 
-from facedeploy.artifact.manifest import SCHEMA, CompiledFor, KernelCall, Manifest, PostProcess, Source, Versions
+from facedeploy.artifact.manifest import (
+    LETTERBOX,
+    SCHEMA,
+    CompiledFor,
+    KernelCall,
+    Manifest,
+    PostProcess,
+    Source,
+    Versions,
+)
 from facedeploy.artifact.store import CODE, PARAMS, Artifact, file_sha256, save_artifact
 from facedeploy.compiler.call_list import input_alignment, read_calls
 from facedeploy.compiler.codegen import generate_code
@@ -23,6 +32,7 @@ from facedeploy.compiler.frontend.onnx_file import import_onnx, metadata_of
 from facedeploy.compiler.half_precision import HALVES, arithmetic_of, speed_note, store_parameters
 from facedeploy.compiler.kernels.blocked.candidates import Chooser, by_model
 from facedeploy.compiler.kernels.blocked.integers import dot_of, instruction_of
+from facedeploy.compiler.kernels.letterbox import has_letterbox, letterbox
 from facedeploy.compiler.pipeline import phases, run_phases
 from facedeploy.compiler.pixel_entry import from_pixels
 from facedeploy.compiler.plan_memory import plan_memory
@@ -82,6 +92,8 @@ def compile_model(
     choose = tuner_of(config, target, note) if config.backend.tune else by_model
     try:
         executable = lower(module, target, normalization, post, choose)
+        if has_letterbox(target):
+            executable.kernels[LETTERBOX] = letterbox()
         library = generate_code(executable.kernels, executable.entries, target)
     except (RuntimeError, ValueError, TypeError) as error:
         # An operator that TVM imports, and then has no lowering for.

@@ -7,6 +7,8 @@ from uuid import uuid4
 
 from facedeploy.core.errors import DataError
 
+_PARTIAL = ".partial-"
+
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
@@ -14,14 +16,17 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
     The temporary name keeps the suffix, since some writers choose the format by it. Folders are made as needed.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.parent / f".partial-{uuid4().hex}{path.suffix}"
+    folder = path.parent
+    if not folder.is_dir():  # Asked first, since a run writes many small files into few folders.
+        folder.mkdir(parents=True, exist_ok=True)
+    temporary = folder / f"{_PARTIAL}{uuid4().hex}{path.suffix}"
     try:
         yield temporary
         temporary.replace(path)
-    finally:
+    except BaseException:
         with suppress(OSError):  # Such as a disk that has gone; the first error is the one that counts.
             temporary.unlink()
+        raise
 
 
 @contextmanager
@@ -38,3 +43,9 @@ def write_text(path: Path, text: str) -> None:
     """Write UTF-8 text atomically. Raises DataError when it cannot be written."""
     with result_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def remove_partial(folder: Path) -> None:
+    """Remove what a killed process was writing into a folder, which no other process may be writing to now."""
+    for path in folder.glob(f"{_PARTIAL}*"):
+        path.unlink(missing_ok=True)

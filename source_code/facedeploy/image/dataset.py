@@ -19,28 +19,57 @@ class ImageFile:
     path: Path
 
 
+@dataclass(frozen=True)
+class FoundImages:
+    """The images of a dataset, and those whose results no file could have: their names are not one line of text.
+
+    `root` is the folder below which every image counts; None for a list or a single image.
+    """
+
+    images: list[ImageFile]
+    refused: list[tuple[ImageFile, DataError]]
+    root: Path | None
+
+
 def list_images(path: str | Path) -> list[ImageFile]:
+    """The images that `find_images` finds. Raises DataError as it does, and for the first that it refuses."""
+    found = find_images(path)
+    for _, error in found.refused:
+        raise error
+    return found.images
+
+
+def find_images(path: str | Path) -> FoundImages:
     """Images of `path`, sorted by name: a file, a folder and all below it (`images/` in it, if there), or a list.
 
     A list is a text file with one path a line, relative to the current directory or to the list itself; it keeps its
     order, and names are relative to the folder that all its images share. Raises DataError: nothing there, no image
-    there, a folder that cannot be read, and what `name_files` raises.
+    there, a folder that cannot be read, two files of one name.
     """
-    path = Path(path)
+    path, root = Path(path), None
     try:
         if path.is_dir():
             root = path / "images" if (path / "images").is_dir() else path
             files = sorted(_walk(root))
             if not files:
                 raise DataError(f"{root} has no image in it or below ({', '.join(sorted(IMAGE_SUFFIXES))})")
-            named = name_files(files, root)
+            named = _unique(files, root)
         elif path.exists():
-            named = name_files(read_list(path) if path.suffix.lower() in LIST_SUFFIXES else [path])
+            named = _unique(read_list(path) if path.suffix.lower() in LIST_SUFFIXES else [path])
         else:
             raise DataError(f"{path}: there is no such file or folder (the current folder is {Path.cwd()})")
     except OSError as error:  # Such as a name that is too long, or a folder that may not be listed.
         raise DataError(f"{error.filename or path}: cannot be read ({error.strerror})") from error
-    return [ImageFile(name, file) for name, file in named]
+    found = FoundImages([], [], root)
+    for name, file in named:
+        image = ImageFile(name, file)
+        try:
+            check_one_line(name)
+        except DataError as error:
+            found.refused.append((image, error))
+        else:
+            found.images.append(image)
+    return found
 
 
 def spread_evenly(total: int, count: int) -> list[int]:
@@ -71,13 +100,20 @@ def name_files(files: Sequence[Path], root: Path | None = None) -> list[tuple[st
 
     Raises DataError when two files have one name, and when a name is not one line of text.
     """
+    named = _unique(files, root)
+    for name, _ in named:
+        check_one_line(name)
+    return named
+
+
+def _unique(files: Sequence[Path], root: Path | None = None) -> list[tuple[str, Path]]:
+    """`name_files` for names of any text."""
     # Not resolved: a link's own place names it. But no name may climb out of the folder of the results.
     places = [Path(os.path.normpath(file.absolute())) for file in files]
     base = os.path.normpath(root.absolute()) if root else os.path.commonpath([place.parent for place in places])
     named: dict[str, Path] = {}
     for file, place in zip(files, places, strict=True):
         name = place.relative_to(base).with_suffix("").as_posix()
-        check_one_line(name)
         if name in named:
             raise DataError(
                 f"{file} is listed twice"

@@ -66,7 +66,8 @@ def _read(path: Path, names: tuple[str, ...]) -> dict[str, npt.NDArray[Any]]:
         with archive:
             missing = [name for name in names if name not in archive]
             if missing:
-                raise DataError(f"{path}: has {', '.join(archive) or 'nothing'}, {expected}")
+                has = ", ".join(name.encode("unicode_escape").decode() for name in archive)  # Also a line break.
+                raise DataError(f"{path}: has {has or 'nothing'}, {expected}")
             return {name: archive[name] for name in names}
     except DataError:
         raise

@@ -1,50 +1,18 @@
-"""Closed-loop measurement: every instance runs batch after batch, as fast as it can."""
+"""How fast an artifact is under a load: as much as it takes (closed loop), or so many requests a second (open loop)."""
 
-import multiprocessing
-import signal
-import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import partial
-from multiprocessing import resource_tracker
-from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from facedeploy.artifact.store import open_artifact
 from facedeploy.config.vdsp_params import VdspParams
-from facedeploy.core.errors import FacedeployError
+from facedeploy.perf.processes import run_in_processes
 from facedeploy.perf.report import LatencyMs, PerfReport
+from facedeploy.perf.workload import STAGES, Workload, run_workload
 from facedeploy.runtime.face_detector import FaceDetector
-from facedeploy.runtime.operator import Infer, Preprocess, Unit, Work
 from facedeploy.runtime.threads import threads_of_call
-
-WARMUP = 3
-
-
-@dataclass(frozen=True)
-class _Workload:
-    """What each process does: `iterations` batches of random images of `source_hw` px on each instance."""
-
-    open: Callable[[], FaceDetector]
-    source_hw: tuple[int, int] | None
-    iterations: int
-
-
-@dataclass(frozen=True)
-class _Samples:
-    """Start and end on the machine's monotonic clock, s; per batch the seconds of preprocessing and of inference."""
-
-    started: float
-    ended: float
-    stages: list[tuple[float, float]]
-    batch: int
-    note: str
 
 
 def measure(
@@ -55,6 +23,8 @@ def measure(
     nms_threshold: float | None = None,
     max_detections: int | None = None,
     source_hw: tuple[int, int] | None = None,
+    files: Sequence[Path] = (),
+    rate: float | None = None,
     processes: int = 1,
     instances: int = 1,
     iterations: int = 100,
@@ -63,9 +33,11 @@ def measure(
 ) -> PerfReport:
     """Run `processes` times `instances` instances of an artifact side by side, each `iterations` batches.
 
-    Images are random, of `source_hw` px (default: the canvas). `threads` of each instance: by default the config's
+    Images are `files`, decoded beforehand, or random, of `source_hw` px (default: the canvas). With `rate`, so many
+    batches arrive a second, evenly, for whichever instance of a process is free, and latency counts from then; without,
+    each instance runs batch after batch. `threads` of each instance: by default the config's
     `backend.compile.threads`, else the CPUs shared out among all instances. Raises what opening a FaceDetector raises,
-    and FacedeployError when a process dies.
+    ImageError for a file that is no image, and FacedeployError when a process dies.
     """
     threads = threads_of_call(threads, open_artifact(prefix).manifest.target.threads, processes * instances)
     opening = partial(
@@ -79,126 +51,24 @@ def measure(
         threads=threads,
         device=device,
     )
-    load = _Workload(opening, source_hw, iterations)
-    samples = [_run(load)] if processes == 1 else _run_in_processes(load, processes)
-    stages = np.array([stage for sample in samples for stage in sample.stages]) * 1000
-    batch = samples[0].batch
+    load = Workload(opening, iterations, source_hw, tuple(files), rate, processes)
+    samples = [run_workload(load)] if processes == 1 else run_in_processes(load)
+    calls = np.array([call for sample in samples for call in sample.calls]) * 1000
+    measured = STAGES if rate else STAGES[1:]  # Nothing queues where the next batch begins when one is done.
+    stages = {name: calls[:, STAGES.index(name)] for name in measured}
+    latencies = np.sum(list(stages.values()), axis=0).tolist()
     return PerfReport(
         processes=processes,
         instances=instances,
-        batch=batch,
+        batch=samples[0].batch,
         threads=threads,
         iterations=iterations,
-        images=len(stages) * batch,
+        images=len(calls) * samples[0].batch,
         seconds=max(sample.ended for sample in samples) - min(sample.started for sample in samples),
-        latency_ms=LatencyMs.of(stages.sum(axis=1).tolist()),
-        stage_ms={"preprocess": float(np.median(stages[:, 0])), "infer": float(np.median(stages[:, 1]))},
+        latency_ms=LatencyMs.of(latencies),
+        stage_ms={name: LatencyMs.of(times.tolist()) for name, times in stages.items()},
+        steady=all(sample.steady for sample in samples),
+        rate=rate,
+        samples_ms=tuple(latencies),
         note=samples[0].note,
     )
-
-
-def _run(load: _Workload, meet: Callable[[], None] = lambda: None) -> _Samples:
-    """One process's share. `meet` is called when all is open and warm, and returns when the other processes are too."""
-    detector = load.open()
-    height, width = load.source_hw or detector.params.canvas_hw
-    image = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
-    preprocess = Preprocess(detector.params)
-    infers = [Infer(model, detector.params, detector.nms) for model in detector.models]
-    stopped = threading.Event()
-
-    def batches(infer: Infer, count: int) -> list[tuple[float, float]]:
-        done: list[tuple[float, float]] = []
-        try:
-            while len(done) < count and not stopped.is_set():
-                done.append(batch(infer))
-        except BaseException:
-            stopped.set()  # The others need not go on.
-            raise
-        return done
-
-    def batch(infer: Infer) -> tuple[float, float]:
-        unit: Unit = [Work("", image, image=image) for _ in range(detector.batch)]
-        begun = time.perf_counter()
-        preprocess(unit)
-        prepared = time.perf_counter()
-        infer(unit)
-        return prepared - begun, time.perf_counter() - prepared
-
-    with ExitStack() as stack:
-        # An executor for each instance: its warm-up has to run in the thread that is measured, where tvm's pool is.
-        executors = [stack.enter_context(ThreadPoolExecutor(1)) for _ in infers]
-        stack.callback(stopped.set)
-
-        def run_all(count: int) -> list[tuple[float, float]]:
-            pairs = zip(executors, infers, strict=True)
-            futures = [executor.submit(batches, infer, count) for executor, infer in pairs]
-            return [stages for future in futures for stages in future.result()]
-
-        run_all(WARMUP)
-        meet()
-        started = time.monotonic()
-        stages = run_all(load.iterations)
-        return _Samples(started, time.monotonic(), stages, detector.batch, detector.note)
-
-
-def _run_in_processes(load: _Workload, processes: int) -> list[_Samples]:
-    context = multiprocessing.get_context("spawn")  # A fork would copy the locks of tvm's threads.
-    channels, workers = [], []
-    try:
-        for _ in range(processes):
-            ours, theirs = context.Pipe()
-            worker = context.Process(target=_worker, args=(load, theirs), daemon=True)
-            with _interrupts_blocked():
-                worker.start()
-            theirs.close()
-            channels.append(ours)
-            workers.append(worker)
-        _receive(channels)  # All are warm.
-        for channel in channels:
-            with suppress(BrokenPipeError):  # It died; the next receive tells.
-                channel.send("go")
-        return _receive(channels)
-    finally:
-        for worker in workers:
-            worker.terminate()
-        for worker in workers:
-            worker.join()
-
-
-def _worker(load: _Workload, channel: Connection) -> None:
-    def meet() -> None:
-        channel.send("warm")
-        channel.recv()
-
-    with suppress(EOFError, BrokenPipeError):  # The process that started this one has gone.
-        try:
-            channel.send(_run(load, meet))
-        except FacedeployError as error:
-            channel.send(error)
-
-
-def _receive(channels: Sequence[Connection]) -> list[Any]:
-    """One message from each. Raises the first FacedeployError that any sends."""
-    received: dict[Connection, Any] = {}
-    while len(received) < len(channels):
-        for channel in wait([channel for channel in channels if channel not in received]):
-            assert isinstance(channel, Connection)
-            try:
-                message = channel.recv()
-            except (EOFError, ConnectionResetError):
-                raise FacedeployError("a measuring process died: measure in one process to see why") from None
-            if isinstance(message, FacedeployError):
-                raise message
-            received[channel] = message
-    return [received[channel] for channel in channels]
-
-
-@contextmanager
-def _interrupts_blocked() -> Iterator[None]:
-    """A process started inside never sees Ctrl-C, which a terminal sends to all processes: its parent ends it."""
-    resource_tracker.ensure_running()  # Starting it would lift the block.
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})

@@ -1,6 +1,6 @@
 """The artifact as a face detector: images in, faces out."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from facedeploy.config.vdsp_params import Geometry, VdspParams
@@ -16,6 +16,8 @@ from facedeploy.runtime.operator import Decode, Infer, Preprocess, ToSource, Wor
 from facedeploy.runtime.stream import Stream
 
 Image = str | Path | Pixels  # A file, or (h, w, 3) u8 pixels.
+
+_DECODE = Decode()
 
 
 class FaceDetector:
@@ -35,18 +37,22 @@ class FaceDetector:
         """Images that the artifact takes at a time."""
         return self.models[0].batch
 
+    def preprocess(self) -> Preprocess:
+        """The operator from pixels to the canvas."""
+        return Preprocess(self.models[0].canvas_maker(self.params))
+
     def slots_graph(self, decode: Operator, then: Sequence[Stage] = ()) -> Graph:
         """The graph from sources that `decode` reads to slots in canvas px, and whatever comes `then`."""
         stages = (
             Stage("decode", [decode] * self.decoders),
-            Stage("preprocess", [Preprocess(self.params)]),
+            Stage("preprocess", [self.preprocess()]),
             Stage("infer", [Infer(model, self.params, self.nms) for model in self.models]),
         )
         return Graph((*stages, *then), self.batch)
 
-    def graph(self, then: Sequence[Stage] = ()) -> Graph:
+    def graph(self, then: Sequence[Stage] = (), decode: Operator = _DECODE) -> Graph:
         """The graph from images (paths or pixels) to detections in source px, and whatever comes `then`."""
-        return self.slots_graph(Decode(), (Stage("to source", [ToSource()]), *then))
+        return self.slots_graph(decode, (Stage("to source", [ToSource()]), *then))
 
     @classmethod
     def from_artifact(
@@ -106,13 +112,19 @@ class FaceDetector:
         return Stream(self.graph()).run_sync(map(_work, images))
 
     def run_async(
-        self, images: Iterable[Image | Work], *, then: Sequence[Stage] = (), depth: int | None = None
-    ) -> Iterator[Work]:
+        self,
+        images: Iterable[Image | Work],
+        *,
+        then: Sequence[Stage] = (),
+        depth: int | None = None,
+        decode: Operator = _DECODE,
+    ) -> Generator[Work, None, None]:
         """Stream files, BGR pixels or `Work`; yields each in input order, with `detections` or `error` set.
 
         `then` adds stages, such as one that writes results. `depth` bounds how many batches are under way at a time.
+        `decode` is the first stage.
         """
-        return Stream(self.graph(then), depth).run_async(map(_work, images))
+        return Stream(self.graph(then, decode), depth).run_async(map(_work, images))
 
 
 def letterbox_params(model: Model) -> VdspParams:

@@ -11,12 +11,14 @@ import numpy.typing as npt
 import tvm
 import tvm_ffi
 
-from facedeploy.artifact.manifest import lay_out
+from facedeploy.artifact.manifest import LETTERBOX, lay_out
 from facedeploy.artifact.store import Artifact, open_artifact
+from facedeploy.config.vdsp_params import VdspParams
 from facedeploy.core.errors import ArtifactError, ShapeError
 from facedeploy.core.nms_params import NmsParams
 from facedeploy.core.tensor_spec import TensorSpec, bytes_of
 from facedeploy.detect.slots import Slots
+from facedeploy.runtime.canvas import CanvasMaker
 from facedeploy.runtime.device import check_device, check_machine
 from facedeploy.runtime.entry import Buffers, Entry
 from facedeploy.runtime.input_array import InputArray
@@ -100,6 +102,11 @@ class Model:
                 f"{self.artifact.prefix} was compiled without dataset.process_ops: it takes normalized float input only"
             )
         return self._pixels.call(canvases)
+
+    def canvas_maker(self, params: VdspParams) -> CanvasMaker:
+        """What lays images on canvases as `params` say, by the compiled letterbox if the artifact has one."""
+        compiled = self._library.implements_function(LETTERBOX, True)
+        return CanvasMaker(params, self._library.get_function(LETTERBOX, True) if compiled else None)
 
     def trace(self, tensor: FloatArray) -> Trace:
         """The kernels that `infer` of this input calls, to be timed one by one, while no other thread uses this model.

@@ -1,6 +1,6 @@
 """The operators of a detection graph: each takes a unit of work and returns what the next one takes."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,10 +15,12 @@ from facedeploy.core.nms_params import NmsParams
 from facedeploy.core.normalization import ColorOrder
 from facedeploy.detect.slots import Slots, detections_of
 from facedeploy.image.decode import read_image
-from facedeploy.image.vdsp import normalization_from_vdsp, normalize, to_canvas
+from facedeploy.image.vdsp import normalization_from_vdsp, normalize
+from facedeploy.runtime.canvas import CanvasMaker
 from facedeploy.runtime.model import Model
 
 Pixels = npt.NDArray[np.uint8]
+Outputs = Mapping[str, npt.NDArray[np.float32]]
 
 
 @dataclass
@@ -45,21 +47,21 @@ Unit = Sequence[Work]  # As many images as the model's batch, fewer at the end.
 
 @dataclass(frozen=True)
 class Decode:
-    """Path -> pixels."""
+    """Path -> pixels. `read` does it for one file; it raises ImageError that names the file, and the reason."""
+
+    read: Callable[[Path], Pixels] = read_image
 
     def __call__(self, unit: Unit) -> Unit:
         """Fill `image`, or set `error` when the file cannot be read."""
         for work in unit:
             try:
-                work.image = _pixels(work.source)
+                work.image = self.read(work.source) if isinstance(work.source, Path) else _pixels(work.source)
             except FacedeployError as error:
                 work.error = error
         return unit
 
 
-def _pixels(source: Path | Pixels) -> Pixels:
-    if isinstance(source, Path):
-        return read_image(source)
+def _pixels(source: Pixels) -> Pixels:
     if not isinstance(source, np.ndarray):
         raise ImageError(
             f"got {type(source).__name__}, expected pixels, (height, width, 3) uint8, or a pathlib.Path "
@@ -72,7 +74,7 @@ def _pixels(source: Path | Pixels) -> Pixels:
 class Preprocess:
     """Pixels -> canvas, by the vdsp JSON."""
 
-    params: VdspParams
+    make_canvas: CanvasMaker
 
     def __call__(self, unit: Unit) -> Unit:
         """Fill `canvas` and `letterbox`, or set `error` when the pixels are not an image's."""
@@ -80,7 +82,7 @@ class Preprocess:
             if work.image is None:
                 continue
             try:
-                work.canvas, work.letterbox = to_canvas(work.image, self.params, work.order)
+                work.canvas, work.letterbox = self.make_canvas(work.image, work.order)
             except FacedeployError as error:
                 work.error = error
         return unit
@@ -102,21 +104,31 @@ class Infer:
 
     def __call__(self, unit: Unit) -> Unit:
         """Fill `slots`. A unit smaller than the batch is filled up with black canvases, whose results are dropped."""
-        usable = [(work, work.canvas) for work in unit if work.canvas is not None]
-        if not usable:
-            return unit
-        height, width = self.model.canvas_hw
-        canvases = np.zeros((self.model.batch, height, width, 3), np.uint8)
-        for position, (_, canvas) in enumerate(usable):
-            canvases[position] = canvas
-        if self._as_pixels:
-            outputs = self.model.infer_pixels(canvases)
-        else:
-            outputs = self.model.infer(np.stack([normalize(canvas, self.params) for canvas in canvases]))
-        slots = self.model.detect(outputs, self.nms)
-        for position, (work, _) in enumerate(usable):
-            work.slots = Slots(*(part[position : position + 1] for part in slots))
+        usable = [work for work in unit if work.canvas is not None]
+        if usable:
+            self.postprocess(usable, self.infer(usable))
         return unit
+
+    def infer(self, unit: Unit) -> Outputs:
+        """The first half, for images that all have a canvas: outputs of the model by name."""
+        canvases = self._batch([work.canvas for work in unit if work.canvas is not None])
+        if self._as_pixels:
+            return self.model.infer_pixels(canvases)
+        return self.model.infer(np.stack([normalize(canvas, self.params) for canvas in canvases]))
+
+    def _batch(self, canvases: Sequence[Pixels]) -> Pixels:
+        if self.model.batch == 1:
+            return canvases[0][None]
+        batch = np.zeros((self.model.batch, *self.model.canvas_hw, 3), np.uint8)
+        for position, canvas in enumerate(canvases):
+            batch[position] = canvas
+        return batch
+
+    def postprocess(self, unit: Unit, outputs: Outputs) -> None:
+        """The second half: fill `slots` of the same images."""
+        slots = self.model.detect(outputs, self.nms)
+        for position, work in enumerate(unit):
+            work.slots = Slots(*(part[position : position + 1] for part in slots))
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 import queue
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 
@@ -46,7 +46,7 @@ class Stream:
         for unit in _units(works, self.graph.batch):
             yield from self.graph.run(unit)
 
-    def run_async(self, works: Iterable[Work]) -> Iterator[Work]:
+    def run_async(self, works: Iterable[Work]) -> Generator[Work, None, None]:
         """All stages at once; yields in input order. Closing the generator early stops its threads."""
         return _Run(self.graph, self.depth).results(works)
 
@@ -62,7 +62,7 @@ class _Run:
         self.queues: list[queue.SimpleQueue[object]] = [queue.SimpleQueue() for _ in range(len(graph.stages) + 1)]
         self.total: int | None = None  # Units in all, once the source has ended.
 
-    def results(self, works: Iterable[Work]) -> Iterator[Work]:
+    def results(self, works: Iterable[Work]) -> Generator[Work, None, None]:
         feeder = threading.Thread(target=self._feed, args=(works,), name="source", daemon=True)
         workers = [
             threading.Thread(target=self._work, args=(operator, index), name=stage.name, daemon=True)

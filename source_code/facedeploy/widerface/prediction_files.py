@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from facedeploy.core.detections import Detections
-from facedeploy.core.errors import DataError
+from facedeploy.core.errors import DataError, ImageError
 from facedeploy.core.files import write_text
 from facedeploy.widerface.decimals import parse_decimals
 
@@ -40,14 +40,14 @@ def write_predictions(path: Path, name: str, detections: Detections) -> None:
     """Write one image's detections, best score first (ties as given), in source px; nothing is clipped.
 
     `name` is `<event>/<image>` without suffix. x, y and score return as the same float32; w and h are differences of
-    the corners in float64 and return within 1e-8 of their size. Raises DataError for a value that is not finite,
-    and for a file that cannot be written.
+    the corners in float64 and return within 1e-8 of their size. Raises ImageError for a value that is not finite,
+    and DataError for a file that cannot be written.
     """
     boxes = detections.boxes.astype(np.float64)
     table = np.column_stack([boxes[:, :2], boxes[:, 2:] - boxes[:, :2], detections.scores])
     if not np.isfinite(table).all():
         bad = int((~np.isfinite(table).all(axis=1)).sum())
-        raise DataError(f"{name}: {bad} of {len(table)} detections are not finite numbers: {path} is not written")
+        raise ImageError(f"{name}: {bad} of {len(table)} detections are not finite numbers: {path} is not written")
     table = table[np.argsort(-detections.scores, kind="stable")]
     write_text(path, f"{name}\n{len(table)}\n" + LINE * len(table) % tuple(table.ravel().tolist()))
 

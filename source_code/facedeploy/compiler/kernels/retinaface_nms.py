@@ -8,11 +8,15 @@ from typing import Any
 import numpy as np
 from tvm.script import tirx as T
 
+from facedeploy.compiler.passes.schedule_kernels import KERNEL
 from facedeploy.compiler.passes.skip_argument_checks import PUBLIC
 from facedeploy.core.nms_params import CANDIDATES
 from facedeploy.core.prior_spec import PriorSpec
 
 NAME = "retinaface_nms"
+PASSES, DIGIT_BITS = 3, 11  # That sort the 31 bits of a score.
+RADIX = 2**DIGIT_BITS
+AT_ONCE = 64  # Boxes that are looked at before asking whether one overlaps.
 
 
 def retinaface_nms(spec: PriorSpec, canvas_hw: tuple[int, int], batch: int) -> Any:
@@ -50,6 +54,10 @@ def retinaface_nms(spec: PriorSpec, canvas_hw: tuple[int, int], batch: int) -> A
         cx, cy, w, h = (T.Cast("float32", value) for value in prior)
         return cx, cy, w, h
 
+    def digit_of(key: Any, turn: Any) -> Any:
+        shift = T.Cast("int64", turn * DIGIT_BITS + 32)
+        return T.Cast("int32", T.bitwise_and(T.shift_right(key, shift), T.int64(RADIX - 1)))
+
     @T.prim_func(s_tir=True)
     def kernel(
         loc_handle: T.handle,
@@ -61,7 +69,7 @@ def retinaface_nms(spec: PriorSpec, canvas_hw: tuple[int, int], batch: int) -> A
         boxes_handle: T.handle,
         landmarks_handle: T.handle,
     ):
-        T.func_attr({"global_symbol": NAME, "tirx.noalias": True, PUBLIC: True})
+        T.func_attr({"global_symbol": NAME, "tirx.noalias": True, KERNEL: NAME, PUBLIC: True})
         slots = T.int32()
         loc = T.match_buffer(loc_handle, (batch, count, 4), "float32", align=4)
         conf = T.match_buffer(conf_handle, (batch, count, 2), "float32", align=4)
@@ -69,7 +77,7 @@ def retinaface_nms(spec: PriorSpec, canvas_hw: tuple[int, int], batch: int) -> A
         scores = T.match_buffer(scores_handle, (batch, slots, 1), "float32")
         boxes = T.match_buffer(boxes_handle, (batch, slots, 4), "float32")
         landmarks = T.match_buffer(landmarks_handle, (batch, slots, 10), "float32")
-        # A key orders by score, then by lower prior index: no two are equal, so any sort gives one order.
+        # A key orders by score, the best first; what sorts it keeps the order of priors among equal scores.
         keys = T.alloc_buffer((2, count), "int64")
         kept = T.alloc_buffer((5, candidates), "float32")  # x1, y1, x2, y2, area: one row each, for vector loads
         box = T.alloc_buffer((4,), "float32", scope="local")
@@ -77,54 +85,44 @@ def retinaface_nms(spec: PriorSpec, canvas_hw: tuple[int, int], batch: int) -> A
         usable = T.alloc_buffer((1,), "int32", scope="local")
         found = T.alloc_buffer((1,), "int32", scope="local")
         filled = T.alloc_buffer((1,), "int32", scope="local")
-        run = T.alloc_buffer((1,), "int32", scope="local")
-        source = T.alloc_buffer((1,), "int32", scope="local")
+        places = T.alloc_buffer(
+            (PASSES, RADIX), "int32"
+        )  # How many keys have each digit, then where the next one goes.
+        total = T.alloc_buffer((1,), "int32", scope="local")
         start = T.alloc_buffer((1,), "int32", scope="local")
-        left = T.alloc_buffer((1,), "int32", scope="local")
-        right = T.alloc_buffer((1,), "int32", scope="local")
+        overlapped = T.alloc_buffer((1,), "int32", scope="local")
         cursor = T.alloc_buffer((1,), "int32", scope="local")
         for image in T.serial(batch):
             # 1. Keys of the finite scores above the threshold.
             found[0] = 0
+            for turn, digit in T.grid(PASSES, RADIX):
+                places[turn, digit] = 0
             for prior in T.serial(count):
                 if conf[image, prior, 1] > confidence_threshold and conf[image, prior, 1] <= T.float32(finite):
                     # Such a score is above 0, so that its bits compare as the number does.
-                    bits = T.reinterpret("int32", conf[image, prior, 1])
+                    descending = T.meta_var(2147483647 - T.reinterpret("int32", conf[image, prior, 1]))
                     keys[0, found[0]] = T.bitwise_or(
-                        T.shift_left(T.Cast("int64", bits), T.int64(32)), T.Cast("int64", 2147483647 - prior)
+                        T.shift_left(T.Cast("int64", descending), T.int64(32)), T.Cast("int64", prior)
                     )
+                    for turn in T.serial(PASSES):
+                        counted: T.let[T.int32] = digit_of(keys[0, found[0]], turn)
+                        places[turn, counted] = places[turn, counted] + 1
                     found[0] = found[0] + 1
-            # 2. Bottom-up merge sort, largest key first, between the two rows of keys.
-            run[0] = 1
-            source[0] = 0
-            while run[0] < found[0]:
-                start[0] = 0
-                while start[0] < found[0]:
-                    left[0] = start[0]
-                    right[0] = T.min(start[0] + run[0], found[0])
-                    cursor[0] = start[0]
-                    while cursor[0] < T.min(start[0] + 2 * run[0], found[0]):
-                        # The left run goes on while it has keys and the right one has none, or a smaller one.
-                        if left[0] < T.min(start[0] + run[0], found[0]) and (
-                            right[0] >= T.min(start[0] + 2 * run[0], found[0])
-                            or keys[source[0], left[0]] > keys[source[0], T.min(right[0], count - 1)]
-                        ):
-                            keys[1 - source[0], cursor[0]] = keys[source[0], left[0]]
-                            left[0] = left[0] + 1
-                        else:
-                            keys[1 - source[0], cursor[0]] = keys[source[0], right[0]]
-                            right[0] = right[0] + 1
-                        cursor[0] = cursor[0] + 1
-                    start[0] = start[0] + 2 * run[0]
-                source[0] = 1 - source[0]
-                run[0] = run[0] * 2
+            # 2. Radix sort, least digit first, between the two rows of keys.
+            for turn in T.serial(PASSES):
+                total[0] = 0
+                for digit in T.serial(RADIX):
+                    total[0] = total[0] + places[turn, digit]
+                    places[turn, digit] = total[0] - places[turn, digit]
+                for place in T.serial(found[0]):
+                    sorted_by: T.let[T.int32] = digit_of(keys[turn % 2, place], turn)
+                    keys[1 - turn % 2, places[turn, sorted_by]] = keys[turn % 2, place]
+                    places[turn, sorted_by] = places[turn, sorted_by] + 1
             # 3. Decode in that order; keep a box that no kept one overlaps too much.
             filled[0] = 0
             cursor[0] = 0
             while cursor[0] < T.min(found[0], candidates) and filled[0] < T.min(slots, candidates):
-                index: T.let[T.int32] = 2147483647 - T.Cast(
-                    "int32", T.bitwise_and(keys[source[0], cursor[0]], T.int64(2147483647))
-                )
+                index: T.let[T.int32] = T.Cast("int32", T.bitwise_and(keys[PASSES % 2, cursor[0]], T.int64(2147483647)))
                 cx, cy, w, h = T.meta_var(prior_of(index))
                 box[0] = cx + loc[image, index, 0] * T.float32(variance_center) * w
                 box[1] = cy + loc[image, index, 1] * T.float32(variance_center) * h
@@ -138,34 +136,41 @@ def retinaface_nms(spec: PriorSpec, canvas_hw: tuple[int, int], batch: int) -> A
                 box[1] = box[1] * T.float32(canvas_h)
                 # Multiplied, since TVM turns a negated comparison around, which lets NaN through.
                 usable[0] = 1
-                for k in T.unroll(4):
+                for k in T.serial(4):
                     usable[0] = usable[0] * T.Cast("int32", T.fabs(box[k]) <= T.float32(finite))
-                for k in T.unroll(5):
+                for k in T.serial(5):
                     landmarks[image, filled[0], 2 * k] = (
                         landms[image, index, 2 * k] * T.float32(variance_center) * w + cx
                     ) * T.float32(canvas_w)
                     landmarks[image, filled[0], 2 * k + 1] = (
                         landms[image, index, 2 * k + 1] * T.float32(variance_center) * h + cy
                     ) * T.float32(canvas_h)
-                for k in T.unroll(10):
+                for k in T.serial(10):
                     usable[0] = usable[0] * T.Cast("int32", T.fabs(landmarks[image, filled[0], k]) <= T.float32(finite))
                 area[0] = (box[2] - box[0] + T.float32(1)) * (box[3] - box[1] + T.float32(1))
                 if usable[0] == 1:
-                    right[0] = 0
-                    for other in T.serial(filled[0]):
-                        overlap_w = T.max(
-                            T.float32(0), T.min(box[2], kept[2, other]) - T.max(box[0], kept[0, other]) + T.float32(1)
-                        )
-                        overlap_h = T.max(
-                            T.float32(0), T.min(box[3], kept[3, other]) - T.max(box[1], kept[1, other]) + T.float32(1)
-                        )
-                        overlap = overlap_w * overlap_h
-                        right[0] = T.bitwise_or(
-                            right[0],
-                            T.Cast("int32", overlap / (area[0] + kept[4, other] - overlap) > nms_threshold),
-                        )
-                    if right[0] == 0:
-                        for k in T.unroll(4):
+                    # Vectors of kept boxes, until one overlaps: the best, which overlap most others, come first.
+                    overlapped[0] = 0
+                    start[0] = 0
+                    while overlapped[0] == 0 and start[0] < filled[0]:
+                        for step in T.serial(T.min(AT_ONCE, filled[0] - start[0])):
+                            other: T.let[T.int32] = start[0] + step
+                            overlap_w = T.max(
+                                T.float32(0),
+                                T.min(box[2], kept[2, other]) - T.max(box[0], kept[0, other]) + T.float32(1),
+                            )
+                            overlap_h = T.max(
+                                T.float32(0),
+                                T.min(box[3], kept[3, other]) - T.max(box[1], kept[1, other]) + T.float32(1),
+                            )
+                            overlap = overlap_w * overlap_h
+                            overlapped[0] = T.bitwise_or(
+                                overlapped[0],
+                                T.Cast("int32", overlap / (area[0] + kept[4, other] - overlap) > nms_threshold),
+                            )
+                        start[0] = start[0] + AT_ONCE
+                    if overlapped[0] == 0:
+                        for k in T.serial(4):
                             kept[k, filled[0]] = box[k]
                             boxes[image, filled[0], k] = box[k]
                         kept[4, filled[0]] = area[0]
