@@ -1,3 +1,4 @@
+import json
 import os
 import resource
 import subprocess
@@ -36,6 +37,30 @@ def photos(tmp_path):
     for seed, name in enumerate(NAMES):
         write_photo(tmp_path / "photos" / "images" / f"{name}{('.jpg', '.PNG')[seed % 2]}", seed)
     return tmp_path / "photos"
+
+
+@pytest.fixture
+def run(command, photos, tiny_artifact, tmp_path):
+    """`facedeploy run` on the photos, with more words."""
+
+    def with_words(*words, how=command, file_path=photos, save_dir=tmp_path / "out"):
+        model = tiny_artifact.prefix
+        return how("run", "--file_path", file_path, "--model_prefix_path", model, "--save_dir", save_dir, *words)
+
+    return with_words
+
+
+@pytest.fixture
+def other_json(tmp_path):
+    """A vdsp JSON for the tiny net's canvas, with another order of channels and normalization than it was built for."""
+    config = {
+        "IimageFormat": "RGB_PLANAR", "ColorCvtCode": "NO_CHANGE", "OimageWidth": 128, "OimageHeight": 96,
+        "ResizeType": "BILINEAR_CV", "NormaType": "EQUAL",
+    }  # fmt: skip
+    data = {"OpType": "FUSION_OP_RGB_LETTERBOX_CVTCOLOR_NORM_TENSOR", "OpConfig": config}
+    path = tmp_path / "v.json"
+    path.write_text(json.dumps(data))
+    return path
 
 
 @pytest.fixture

@@ -15,17 +15,6 @@ import pytest
 from facedeploy.cli import writer
 
 
-@pytest.fixture
-def run(command, photos, tiny_artifact, tmp_path):
-    """`facedeploy run` on the photos, with more words."""
-
-    def with_words(*words, how=command, file_path=photos, save_dir=tmp_path / "out"):
-        model = tiny_artifact.prefix
-        return how("run", "--file_path", file_path, "--model_prefix_path", model, "--save_dir", save_dir, *words)
-
-    return with_words
-
-
 def tree(folder):
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
@@ -116,18 +105,12 @@ def test_another_run_is_refused_and_names_what_differs(run, refused, tmp_path, w
 
 
 def test_other_images_artifact_and_preprocessing_are_another_run(
-    run, new_photo, refused, photos, compile_tiny, tmp_path
+    run, new_photo, refused, photos, compile_tiny, other_json
 ):
     run()
     other = compile_tiny(2).prefix
     assert "(artifact: " in run("--model_prefix_path", other, "--resume", how=refused)
-    config = {
-        "IimageFormat": "RGB_PLANAR", "ColorCvtCode": "NO_CHANGE", "OimageWidth": 128, "OimageHeight": 96,
-        "ResizeType": "BILINEAR_CV", "NormaType": "EQUAL",
-    }  # fmt: skip
-    data = {"OpType": "FUSION_OP_RGB_LETTERBOX_CVTCOLOR_NORM_TENSOR", "OpConfig": config}
-    (tmp_path / "v.json").write_text(json.dumps(data))
-    model = ("--vdsp_params_info", tmp_path / "v.json")
+    model = ("--vdsp_params_info", other_json)
     assert "vdsp_params.color_order: BGR then, RGB now" in run(*model, "--resume", how=refused)
     (photos / "images" / "top.PNG").rename(photos / "images" / "top.png")
     assert "(list of images: " in run("--resume", how=refused)

@@ -17,17 +17,6 @@ from facedeploy.widerface.prediction_files import read_predictions
 NAMES = ["0--Parade/a b", "0--Parade/a.b", "0--Parade/same", "1--Handshaking/same", "top", "ü--Gruppe/é"]
 
 
-@pytest.fixture
-def run(command, photos, tiny_artifact, tmp_path):
-    """`facedeploy run` on the photos, with more words."""
-
-    def with_words(*words, how=command, file_path=photos, save_dir=tmp_path / "out"):
-        model = tiny_artifact.prefix
-        return how("run", "--file_path", file_path, "--model_prefix_path", model, "--save_dir", save_dir, *words)
-
-    return with_words
-
-
 def written(folder, suffix=".txt"):
     return sorted(str(path.relative_to(folder))[: -len(suffix)] for path in folder.rglob(f"*{suffix}"))
 
@@ -235,14 +224,8 @@ def test_results_that_cannot_be_written_end_the_run_with_one_sentence(run, refus
     assert left == ["run.journal"], "nothing half written is left"
 
 
-def test_json_that_normalizes_otherwise_is_followed_and_a_line_says_so(run, tmp_path):
-    config = {
-        "IimageFormat": "RGB_PLANAR", "ColorCvtCode": "NO_CHANGE", "OimageWidth": 128, "OimageHeight": 96,
-        "ResizeType": "BILINEAR_CV", "NormaType": "EQUAL",
-    }  # fmt: skip
-    data = {"OpType": "FUSION_OP_RGB_LETTERBOX_CVTCOLOR_NORM_TENSOR", "OpConfig": config}
-    (tmp_path / "v.json").write_text(json.dumps(data))
-    code, out, _ = run("--vdsp_params_info", tmp_path / "v.json")
+def test_json_that_normalizes_otherwise_is_followed_and_a_line_says_so(run, other_json):
+    code, out, _ = run("--vdsp_params_info", other_json)
     assert code == 0
     assert out.startswith("the vdsp JSON normalizes as RGB (pixel / 1 - [0, 0, 0]) / [1, 1, 1], the artifact was built")
 

@@ -133,14 +133,8 @@ def test_cut_last_frame_leaves_the_whole_ones_of_its_batch(command, raw, compile
     assert [json.loads(line)["frame"] for line in out.splitlines()] == list(range(6))
 
 
-def test_notes_stay_out_of_the_lines(from_file, command, tmp_path):
-    config = {
-        "IimageFormat": "RGB_PLANAR", "ColorCvtCode": "NO_CHANGE", "OimageWidth": 128, "OimageHeight": 96,
-        "ResizeType": "BILINEAR_CV", "NormaType": "EQUAL",
-    }  # fmt: skip
-    data = {"OpType": "FUSION_OP_RGB_LETTERBOX_CVTCOLOR_NORM_TENSOR", "OpConfig": config}
-    (tmp_path / "v.json").write_text(json.dumps(data))
-    code, out, error = from_file(command, "--vdsp_params_info", tmp_path / "v.json")
+def test_notes_stay_out_of_the_lines(from_file, command, other_json):
+    code, out, error = from_file(command, "--vdsp_params_info", other_json)
     assert code == 0
     assert [json.loads(line)["frame"] for line in out.splitlines()] == list(range(7))
     assert error.startswith("the vdsp JSON normalizes as RGB ")

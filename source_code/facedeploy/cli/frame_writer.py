@@ -34,7 +34,7 @@ class Annotate:
 
 
 @contextmanager
-def frame_writer(kind: Literal["jsonl", "video", "raw"], path: Path | None, fps: float) -> Iterator[WriteFrame]:
+def frame_writer(kind: Kind, path: Path | None, fps: float) -> Iterator[WriteFrame]:
     """What writes a frame's number, picture and detections to a file, or to standard output where `path` is None.
 
     Raises DataError when the file cannot be written; BrokenPipeError when nobody reads standard output any more.

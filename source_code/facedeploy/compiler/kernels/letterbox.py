@@ -11,7 +11,7 @@ from tvm.script.ir_builder import IRBuilder
 from tvm.tirx.script.builder import ir as T
 
 from facedeploy.artifact.manifest import LETTERBOX
-from facedeploy.compiler.kernels.blocked.emit import splat
+from facedeploy.compiler.kernels.blocked.emit import load, splat, store, vector
 from facedeploy.compiler.passes.schedule_kernels import KERNEL
 from facedeploy.compiler.passes.skip_argument_checks import PUBLIC
 from facedeploy.compiler.target import Target
@@ -137,11 +137,12 @@ class _Row:
         def write(at: Any, lanes: int) -> None:
             halves = []
             for row, weight in zip(rows, weights, strict=True):
-                value = self.rows.vload([row % 2, at], _type(I16, lanes))
-                product = T.Cast(_type(I32, lanes), value) * T.Cast(_type(I32, lanes), _all(weight, lanes))
-                halves.append(T.Cast(_type(I16, lanes), product >> splat(16, lanes, I32)))
+                value = load(self.rows, [row % 2, at], lanes, I16)
+                every = weight if lanes == 1 else tirx.Broadcast(weight, lanes)
+                product = T.Cast(vector(lanes, I32), value) * T.Cast(vector(lanes, I32), every)
+                halves.append(T.Cast(vector(lanes, I16), product >> splat(16, lanes, I32)))
             value = (halves[0] + halves[1] + splat(2, lanes, I16)) >> splat(2, lanes, I16)
-            T.buffer_store(canvas, T.Cast(_type(U8, lanes), value), [y, x, _ramp(at, lanes)])
+            store(canvas, T.Cast(vector(lanes, U8), value), [y, x, at], lanes)
 
         _for_all(self.columns * 3, write)
 
@@ -160,7 +161,7 @@ def _fill(canvas: Any, fill: list[Any], content: tuple[Any, Any, Any, Any], canv
         past = T.Bind(tirx.Select(tirx.all(beside, side == 0), first_x, tirx.Select(side == 0, start, width)))
 
         def write(at: Any, lanes: int) -> None:
-            T.buffer_store(canvas, blank.vload([at], _type(U8, lanes)), [y, start, _ramp(at, lanes)])
+            store(canvas, load(blank, [at], lanes, U8), [y, start, at], lanes)
 
         _for_all((past - start) * 3, write)
 
@@ -201,15 +202,3 @@ def _between(index: Any, size: Any, content: Any) -> tuple[Any, Any, Any]:
 
 def _weight(part: Any) -> Any:
     return T.Cast(I32, tirx.nearbyint(part * splat(WEIGHT_ONE, 1)))
-
-
-def _type(dtype: str, lanes: int) -> str:
-    return dtype if lanes == 1 else f"{dtype}x{lanes}"
-
-
-def _all(scalar: Any, lanes: int) -> Any:
-    return scalar if lanes == 1 else tirx.Broadcast(scalar, lanes)
-
-
-def _ramp(start: Any, lanes: int) -> Any:
-    return start if lanes == 1 else T.ramp(start, 1, lanes)

@@ -85,9 +85,8 @@ def retinaface_nms(spec: PriorSpec, canvas_hw: tuple[int, int], batch: int) -> A
         usable = T.alloc_buffer((1,), "int32", scope="local")
         found = T.alloc_buffer((1,), "int32", scope="local")
         filled = T.alloc_buffer((1,), "int32", scope="local")
-        places = T.alloc_buffer(
-            (PASSES, RADIX), "int32"
-        )  # How many keys have each digit, then where the next one goes.
+        # How many keys have each digit, then where the next one goes.
+        places = T.alloc_buffer((PASSES, RADIX), "int32")
         total = T.alloc_buffer((1,), "int32", scope="local")
         start = T.alloc_buffer((1,), "int32", scope="local")
         overlapped = T.alloc_buffer((1,), "int32", scope="local")
