@@ -36,7 +36,10 @@ def shared_data() -> Path:
 
 @dataclass(frozen=True)
 class TinyArtifact:
-    """A compiled net of random weights that finds dozens of boxes in any picture, and the ONNX it came from."""
+    """A compiled net of random weights that finds dozens of boxes in any picture, and the ONNX it came from.
+
+    `batch` and `canvas_hw` are those of its first shape.
+    """
 
     prefix: Path
     onnx: Path
@@ -54,10 +57,10 @@ def compile_tiny(tmp_path_factory):
     from facedeploy.compiler.build import compile_model
     from facedeploy.config.load import load_build_config
 
-    def compile_for(batch: int) -> TinyArtifact:
+    def compile_for(batch: int, ladder: tuple[tuple[int, ...], ...] = ()) -> TinyArtifact:
         folder = tmp_path_factory.mktemp(f"tiny{batch}")
         write_tiny_onnx(folder / "tiny.onnx", batch)
-        (folder / "tiny.yaml").write_text(TINY_YAML.format(folder=folder, batch=batch))
+        (folder / "tiny.yaml").write_text(TINY_YAML.format(folder=folder, batch=batch, ladder=list(map(list, ladder))))
         artifact = compile_model(load_build_config(folder / "tiny.yaml"))
         return TinyArtifact(artifact.prefix, folder / "tiny.onnx", batch)
 
@@ -70,12 +73,19 @@ def tiny_artifact(compile_tiny) -> TinyArtifact:
     return compile_tiny(1)
 
 
+@pytest.fixture(scope="session")
+def tiny_ladder(compile_tiny) -> TinyArtifact:
+    """For one image or three at a time, and on more canvases."""
+    return compile_tiny(1, ((3, 3, 96, 128), (1, 3, 64, 128), (1, 3, 128, 96)))
+
+
 TINY_YAML = """
 name: tiny
 frontend:
   type: onnx
   checkpoint: {folder}/tiny.onnx
   shape: {{input: [{batch}, 3, 96, 128]}}
+  ladder: {ladder}
 backend: {{type: tvm, dtype: fp32, target: host}}
 graph:
   extra_ops:

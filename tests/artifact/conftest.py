@@ -13,6 +13,7 @@ from facedeploy.artifact.manifest import (
     KernelCall,
     Manifest,
     PostProcess,
+    Rung,
     Source,
     Versions,
     Weights,
@@ -26,6 +27,30 @@ from facedeploy.core.tensor_spec import TensorSpec
 CONTENT = {CODE: b"\x7fELF and so on" * 100, PARAMS: bytes(range(256)) * 40}
 
 
+def rung(suffix: str, shape: tuple[int, ...]) -> Rung:
+    batch, _, height, width = shape
+    priors = height * width * 21 // 512
+    output = Argument("outputs", 0, (batch, priors, 4), "float32")
+    return Rung(
+        suffix,
+        TensorSpec("input", shape, "float32"),
+        outputs=(
+            TensorSpec("loc", (batch, priors, 4), "float32"),
+            TensorSpec("conf", (batch, priors, 2), "float32"),
+            TensorSpec("landms", (batch, priors, 10), "float32"),
+        ),
+        input_alignment=64,
+        workspace_bytes=4096,
+        calls=(
+            KernelCall(Kernel("pad" + suffix), (Argument("input", 0, (2, 3), "float32"),)),
+            KernelCall(
+                Kernel("direct3x3_8x32x48_16" + suffix, ("/body/Conv", "/ssh/Conv"), 1_769_472, "because"),
+                (Argument("workspace", 64, (2, 8, 3, 3), "float32"), output),
+            ),
+        ),
+    )
+
+
 @pytest.fixture
 def manifest() -> Manifest:
     return Manifest(
@@ -34,26 +59,12 @@ def manifest() -> Manifest:
         dtype="bf16",
         arithmetic="float32",
         weights=Weights("bfloat16", (64, 1024)),
-        inputs=(TensorSpec("input", (2, 3, 64, 96), "float32"),),
-        outputs=(
-            TensorSpec("loc", (2, 252, 4), "float32"),
-            TensorSpec("conf", (2, 252, 2), "float32"),
-            TensorSpec("landms", (2, 252, 10), "float32"),
-        ),
         normalization=Normalization("BGR", mean=(104.0, 117.0, 123.0)),
         postprocess=PostProcess("retinaface_nms", ("loc", "conf", "landms"), PriorSpec(), NmsParams()),
         target=CompiledFor("x86-64-v3", "x86_64-linux-gnu", ("avx", "avx2"), None),
         source=Source("onnx", "net.onnx", "0" * 64, "net", "1" * 64, {"producer": "pytorch", "weights": "Gewicht ü"}),
         versions=Versions("0.1.0", "0.27.0"),
-        input_alignment=64,
-        workspace_bytes=4096,
-        calls=(
-            KernelCall(Kernel("pad"), (Argument("input", 0, (2, 3), "float32"),)),
-            KernelCall(
-                Kernel("direct3x3_8x32x48_16", ("/body/Conv", "/ssh/Conv"), 1_769_472, "because"),
-                (Argument("workspace", 64, (2, 8, 3, 3), "float32"), Argument("outputs", 0, (2, 252, 4), "float32")),
-            ),
-        ),
+        ladder=(rung("", (2, 3, 64, 96)), rung("_1x3x32x64", (1, 3, 32, 64))),
         files={},
     )
 

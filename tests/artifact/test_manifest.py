@@ -57,14 +57,14 @@ def test_manifest_comes_back_as_it_was(
 
 
 def test_manifest_tells_batch_and_canvas(manifest: Manifest) -> None:
-    assert manifest.batch == 2
-    assert manifest.canvas_hw == (64, 96)
+    assert [(rung.batch, rung.canvas_hw) for rung in manifest.ladder] == [(2, (64, 96)), (1, (32, 64))]
+    assert manifest.base is manifest.ladder[0]
 
 
 def changed(data: dict[str, Any], path: str, value: object) -> None:
     *sections, key = path.split(".")
     for section in sections:
-        data = data[section]
+        data = data[int(section) if section.isdigit() else section]
     if value is KeyError:
         del data[key]
     else:
@@ -85,12 +85,17 @@ def changed(data: dict[str, Any], path: str, value: object) -> None:
         ("target.cpu", "x", "target.cpu: unknown key"),
         ("name", KeyError, "name: is missing"),
         ("name", 5, "name: got 5"),
-        ("inputs", [], "inputs: got none, expected one of shape (N, 3, H, W)"),
-        ("inputs", {}, "inputs: got"),
-        ("inputs", [{"name": "input", "shape": [1, 3, 64], "dtype": "float32"}], "expected one of shape (N, 3, H, W)"),
-        ("inputs", [{"name": "input", "shape": "1,3", "dtype": "float32"}], "shape: got '1,3'"),
-        ("outputs", [], "outputs: got none, expected loc, conf, landms"),
-        ("outputs", None, "outputs: got"),
+        ("ladder", [], "ladder: got no shape, expected one or more"),
+        ("ladder", {}, "ladder: got"),
+        ("ladder.1.suffix", KeyError, "ladder.1.suffix: is missing"),
+        (
+            "ladder.1.input",
+            {"name": "input", "shape": [1, 3, 64], "dtype": "float32"},
+            "expected the shape (N, 3, H, W)",
+        ),
+        ("ladder.0.input", {"name": "input", "shape": "1,3", "dtype": "float32"}, "shape: got '1,3'"),
+        ("ladder.1.outputs", [], "ladder.1.outputs: got none, expected loc, conf, landms"),
+        ("ladder.0.outputs", None, "outputs: got"),
         ("normalization", {"color_order": "RBG", "mean": [0, 0, 0], "std": [1, 1, 1], "scale": 1}, "color_order"),
         ("normalization", {"color_order": "RGB", "mean": [0, 0, 0], "std": [1, 0, 1], "scale": 1}, "above 0"),
         ("postprocess.type", "yolo_nms", "postprocess.type"),
@@ -105,10 +110,10 @@ def changed(data: dict[str, Any], path: str, value: object) -> None:
         ("weights.winograd", [0.5], "weights.winograd"),
         ("target.features", "avx", "target.features: got 'avx'"),
         ("target.threads", 1.5, "target.threads: got 1.5"),
-        ("calls", KeyError, "calls: is missing"),
-        ("calls", [{"kernel": {"name": "a", "layers": "b"}, "arguments": []}], "layers: got 'b'"),
+        ("ladder.0.calls", KeyError, "calls: is missing"),
+        ("ladder.0.calls", [{"kernel": {"name": "a", "layers": "b"}, "arguments": []}], "layers: got 'b'"),
         (
-            "calls",
+            "ladder.0.calls",
             [{"kernel": {"name": "a"}, "arguments": [{"region": "heap", "offset": 0, "shape": [1], "dtype": "int8"}]}],
             "region: got 'heap'",
         ),
@@ -166,8 +171,8 @@ def test_changed_byte_gives_a_manifest_or_one_sentence(manifest: Manifest, place
     except ArtifactError as error:
         assert "\n" not in str(error)
         return
-    assert found.canvas_hw
-    assert found.batch
+    assert found.base.canvas_hw
+    assert found.base.batch
     assert manifest_from_json(manifest_to_json(found), FILE) == found
 
 

@@ -189,7 +189,7 @@ def latency(prefix: Path, peers: dict[str, Peer], size: int, *, rounds: int, run
         name: float(np.median(np.array(values) / samples["facedeploy"])) for name, values in samples.items()
     }
     if expected is not None:
-        names = [spec.name for spec in model.manifest.outputs]
+        names = [spec.name for spec in model.manifest.base.outputs]
         result["max_error"] = max(
             float(np.abs(reference[name] - other).max()) for name, other in zip(names, expected, strict=True)
         )

@@ -84,7 +84,7 @@ def test_shipped_config_compiles_from_another_folder_with_set(checkpoint: Path, 
     assert sorted(path.name for path in tmp_path.rglob("*.*")) == ["mod.json", "mod.params", "mod.so"]
     manifest = open_artifact(tmp_path / "deploy_weights" / "small" / "mod").manifest
     assert manifest.name == "small"
-    assert manifest.canvas_hw == (64, 96)
+    assert manifest.base.canvas_hw == (64, 96)
     assert manifest.normalization is not None
     assert manifest.normalization.color_order == "BGR"
 

@@ -181,7 +181,7 @@ def test_thresholds_are_arguments(run, tmp_path):
     [
         (["--device", "3"], "device: got 3; the devices here: 0 (host CPU)"),
         (["--device_id", "-1"], "device: got -1; the devices here: 0 (host CPU)"),
-        (["--batch", "4"], "--batch: got 4, "),
+        (["--batch", "4"], "batch 4: "),
         (["--max_detections", "100000"], "max_detections: got 100000, expected 1 to 5000"),
         (["--max_detections", "0"], "argument --max_detections: got '0', expected a whole number from 1"),
         (

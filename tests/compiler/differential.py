@@ -1,6 +1,5 @@
 """One graph by this compiler and by onnxruntime, on the same image."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -10,7 +9,8 @@ import onnxruntime
 import tvm
 
 from facedeploy.artifact.manifest import lay_out
-from facedeploy.compiler.build import Executable, lower
+from facedeploy.compiler.assemble import Executable, Network
+from facedeploy.compiler.build import lower
 from facedeploy.compiler.codegen import generate_code
 from facedeploy.compiler.frontend.onnx_file import import_onnx
 from facedeploy.compiler.target import Target
@@ -35,21 +35,21 @@ def worst_difference(model: onnx.ModelProto, image: np.ndarray, target: Target) 
 def compiled(model: onnx.ModelProto, image: np.ndarray, target: Target) -> list[np.ndarray]:
     """The outputs by this compiler, without an artifact in between."""
     spec = TensorSpec(model.graph.input[0].name, image.shape, "float32")
-    module, outputs = import_onnx(model, spec, Path("model.onnx"))
-    return run_executable(lower(module, target, None, None), outputs, image, target)
+    network = Network(spec, *import_onnx(model, spec, Path("model.onnx")))
+    return run_executable(lower([network], target, None, None), image, target)
 
 
-def run_executable(
-    executable: Executable, outputs: Sequence[TensorSpec], image: np.ndarray, target: Target
-) -> list[np.ndarray]:
-    """What the entry `main` makes of `image`."""
+def run_executable(executable: Executable, image: np.ndarray, target: Target, rung: int = 0) -> list[np.ndarray]:
+    """What the entry `main` of a rung makes of `image`."""
+    shape = executable.ladder[rung]
+    outputs = shape.outputs
     with TemporaryDirectory() as folder:
         path = Path(folder) / "mod.so"
         generate_code(executable.kernels, executable.entries, target).export_library(str(path))
-        main = tvm.runtime.load_module(str(path)).get_function("main")
+        main = tvm.runtime.load_module(str(path)).get_function("main" + shape.suffix)
         offsets, size = lay_out(output.bytes for output in outputs)
         # Full of NaN, for whoever reads what nobody has written.
-        regions = [aligned(size) for size in (image.nbytes, executable.workspace_bytes, size)]
+        regions = [aligned(size) for size in (image.nbytes, shape.workspace_bytes, size)]
         for region in regions:
             region[...] = 0xFF
         given, workspace, results = regions

@@ -14,11 +14,11 @@ from onnx import numpy_helper
 from tvm import relax
 
 from facedeploy.artifact.manifest import ALIGNMENT, Kernel
-from facedeploy.compiler.build import assemble
-from facedeploy.compiler.call_list import Call, CallList, Value, input_alignment, read_calls
+from facedeploy.compiler.assemble import Network, assemble
+from facedeploy.compiler.call_list import Call, CallList, Parameters, Value, input_alignment, read_calls
 from facedeploy.compiler.frontend.onnx_file import import_onnx
 from facedeploy.compiler.pipeline import phases, run_phases
-from facedeploy.compiler.plan_memory import plan_memory
+from facedeploy.compiler.plan_memory import place_in_a_row, plan_memory
 from facedeploy.compiler.target import Target
 from facedeploy.core.tensor_spec import TensorSpec
 from facedeploy.export.export_model import ExportReport
@@ -46,7 +46,9 @@ def test_each_different_constant_is_a_parameter() -> None:
         x = emit(relax.op.subtract(x, ones))
         return emit(relax.op.divide(x, relax.const(ONES.copy())))
 
-    calls, tensors, _ = read_calls(kernels_of(build))
+    constants = Parameters()
+    calls, _ = read_calls(kernels_of(build), constants)
+    tensors = [constants.tensors[value] for value in calls.parameters]
     assert [tensor.numpy().tolist() for tensor in tensors] == [ONES.tolist(), RAMP.tolist()]
     ones, ramp = calls.parameters
     assert [call.arguments[1] for call in calls.calls] == [ones, ramp, ones, ones]
@@ -61,7 +63,9 @@ def test_constant_that_no_kernel_reads_is_no_parameter() -> None:
         pair = emit(relax.Tuple([relax.const(RAMP), relax.const(ONES)]))
         return emit(relax.op.add(x, relax.TupleGetItem(pair, 1)))
 
-    calls, tensors, _ = read_calls(kernels_of(build))
+    constants = Parameters()
+    calls, _ = read_calls(kernels_of(build), constants)
+    tensors = [constants.tensors[value] for value in calls.parameters]
     assert [tensor.numpy().tolist() for tensor in tensors] == [ONES.tolist()]
     assert calls.parameters == (calls.calls[0].arguments[1],)
 
@@ -73,7 +77,9 @@ def test_equal_bytes_of_other_shapes_and_types_are_parameters_of_their_own() -> 
         whole = emit(relax.op.astype(relax.const(np.zeros((2, 3), np.int32)), "float32"))
         return emit(relax.op.concat([column, whole, relax.const(np.zeros((2, 3), np.float32))]))
 
-    calls, tensors, _ = read_calls(kernels_of(build))
+    constants = Parameters()
+    calls, _ = read_calls(kernels_of(build), constants)
+    tensors = [constants.tensors[value] for value in calls.parameters]
     expected = [("float32", (1, 3)), ("float32", (2, 1)), ("int32", (2, 3)), ("float32", (2, 3))]
     assert [(str(tensor.dtype), tuple(tensor.shape)) for tensor in tensors] == expected
     assert [(value.dtype, value.shape) for value in calls.parameters] == expected
@@ -84,7 +90,9 @@ def test_every_weight_of_a_net_is_a_parameter_once(exported_net: ExportReport) -
     model = onnx.load(exported_net.onnx.path)
     module, _ = import_onnx(model, TensorSpec("input", shape, "float32"), exported_net.onnx.path)
     legal = relax.transform.LegalizeOps()(relax.transform.FoldConstant()(module))
-    _, tensors, _ = read_calls(legal)
+    constants = Parameters()
+    read_calls(legal, constants)
+    tensors = list(constants.tensors.values())
     used = {name for node in model.graph.node if node.op_type == "Conv" for name in node.input[1:]}
     stored = {entry.name: numpy_helper.to_array(entry) for entry in model.graph.initializer if entry.name in used}
     contents = {array.tobytes() for array in stored.values()}
@@ -120,7 +128,8 @@ def test_outputs_are_what_numpy_says(target: Target, kind: str) -> None:
     image = np.random.default_rng(0).normal(0, 1, (2, 3)).astype(np.float32)
     expected = oracle(image)
     outputs = [TensorSpec(str(index), array.shape, "float32") for index, array in enumerate(expected)]
-    got = run_executable(assemble(kernels_of(build), None, None), outputs, image, target)
+    network = Network(TensorSpec("x", (2, 3), "float32"), kernels_of(build), outputs)
+    got = run_executable(assemble([network], None, None), image, target)
     assert len(got) == len(expected)
     for one, other in zip(got, expected, strict=True):
         np.testing.assert_array_equal(one, other)
@@ -131,7 +140,7 @@ def test_what_no_kernel_computes_is_named() -> None:
         return emit(relax.op.nonzero(x))
 
     with pytest.raises(ValueError, match="static shape"):
-        read_calls(kernels_of(build))
+        read_calls(kernels_of(build), Parameters())
 
 
 def test_a_kernel_that_reads_any_float_decides_the_alignment_of_the_input(
@@ -139,9 +148,9 @@ def test_a_kernel_that_reads_any_float_decides_the_alignment_of_the_input(
 ) -> None:
     module, _ = import_onnx(heads_model, TensorSpec("input", (1, 3, 64, 64), "float32"), "heads.onnx")
     *_, (_, optimized) = run_phases(module, phases(target), target)
-    calls, _, kernels = read_calls(optimized)
+    calls, kernels = read_calls(optimized, Parameters())
     assert input_alignment(calls, kernels) == 4
-    lowered, _, functions = read_calls(kernels_of(lambda emit, x: emit(relax.op.add(x, x))))
+    lowered, functions = read_calls(kernels_of(lambda emit, x: emit(relax.op.add(x, x))), Parameters())
     assert input_alignment(lowered, functions) == ALIGNMENT
 
 
@@ -164,8 +173,15 @@ def call_lists(draw: st.DrawFn) -> CallList:
 @given(calls=call_lists())
 def test_no_tensor_is_overwritten_while_it_is_needed(calls: CallList) -> None:
     """Byte by byte: what a call reads was last written by the call that made it."""
-    plan = plan_memory(calls)
-    memory = {region: np.full(size, -1) for region, size in plan.bytes.items()}
+    parameters, parameter_bytes = place_in_a_row("parameters", calls.parameters)
+    plan = plan_memory(calls, parameters)
+    sizes = {
+        "input": calls.input.bytes,
+        "parameters": parameter_bytes,
+        "workspace": plan.workspace_bytes,
+        "outputs": plan.output_bytes,
+    }
+    memory = {region: np.full(size, -1) for region, size in sizes.items()}
     owner = {value: index for index, value in enumerate(plan.places)}
 
     def bytes_of(value: Value) -> np.ndarray:
@@ -193,6 +209,6 @@ def test_no_tensor_is_overwritten_while_it_is_needed(calls: CallList) -> None:
 def test_a_chain_needs_memory_for_two_neighbors_only() -> None:
     values = [Value((1000,), "float32") for _ in range(10)]
     calls = tuple(Call(Kernel("k"), pair) for pair in pairwise(values))
-    plan = plan_memory(CallList(values[0], (), (values[-1],), calls))
-    assert plan.bytes["workspace"] == 2 * 4032
-    assert plan.bytes["outputs"] == 4032
+    plan = plan_memory(CallList(values[0], (), (values[-1],), calls), {})
+    assert plan.workspace_bytes == 2 * 4032
+    assert plan.output_bytes == 4032

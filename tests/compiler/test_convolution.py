@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tvm import relax
 
-from facedeploy.compiler.build import assemble
+from facedeploy.compiler.assemble import Network, assemble
 from facedeploy.compiler.kernels.convolution import schedule_convolution
 from facedeploy.compiler.passes.schedule_kernels import schedule_kernels
 from facedeploy.compiler.pipeline import phases, run_phases
@@ -117,7 +117,8 @@ def fused(module: tvm.IRModule, target: Target) -> tvm.IRModule:
 
 def run(module: tvm.IRModule, target: Target, image: np.ndarray, out_shape: tuple[int, ...]) -> np.ndarray:
     outputs = [TensorSpec("out", out_shape, "float32")]
-    (result,) = run_executable(assemble(module, None, None), outputs, image, target)
+    network = Network(TensorSpec("x", image.shape, "float32"), module, outputs)
+    (result,) = run_executable(assemble([network], None, None), image, target)
     return result
 
 

@@ -26,10 +26,10 @@ def compile_and_run(
     onnx.save(model, folder / "model.onnx")
     artifact = compile_model(make_config(folder / "model.onnx", folder, image.shape, **options))
     opened = Model.open(artifact.prefix)
-    for spec, declared in zip(opened.manifest.outputs, model.graph.output, strict=True):
+    for spec, declared in zip(opened.manifest.base.outputs, model.graph.output, strict=True):
         assert spec.name == declared.name
     outputs = opened.infer(image)
-    assert [tuple(spec.shape) for spec in opened.manifest.outputs] == [output.shape for output in outputs.values()]
+    assert [tuple(spec.shape) for spec in opened.manifest.base.outputs] == [output.shape for output in outputs.values()]
     return outputs
 
 

@@ -49,7 +49,7 @@ def rounded_onnx(model: onnx.ModelProto, dtype: str) -> onnx.ModelProto:
 def parameters_of(artifact: Artifact) -> dict[int, tuple[Argument, np.ndarray]]:
     """By offset: the place and the numbers of each parameter, as kernels read them."""
     memory = read_parameters(artifact)
-    found = {at for call in artifact.manifest.calls for at in call.arguments if at.region == "parameters"}
+    found = {at for call in artifact.manifest.base.calls for at in call.arguments if at.region == "parameters"}
     return {at.offset: (at, np.ndarray(at.shape, at.dtype, memory, at.offset)) for at in found}
 
 
@@ -114,7 +114,7 @@ def test_manifest_tells_how_it_computes_and_stores(half_net: tuple[str, Artifact
     assert (manifest.dtype, manifest.arithmetic, manifest.weights.dtype) == (dtype, "float32", stored)
     assert (full.dtype, full.arithmetic, full.weights) == ("fp32", "float32", Weights())
     assert str(manifest.weights) == f"float weights stored as {stored}"
-    assert manifest.calls == full.calls
+    assert manifest.ladder == full.ladder
     assert manifest.files["mod.so"] == full.files["mod.so"], "the code is that of fp32"
 
 

@@ -117,7 +117,7 @@ def test_kernels_cover_every_convolution_once_with_its_multiply_adds(
 def test_records_of_a_whole_net_are_in_its_manifest(net_artifact: Artifact, exported_net: ExportReport) -> None:
     model = onnx.load(exported_net.onnx.path)
     expected = multiply_adds(model)
-    found = net_artifact.manifest.kernels
+    found = net_artifact.manifest.base.kernels
     assert len(expected) == 56
     assert len(found) < len(expected)
     assert sorted(layer for kernel in found for layer in kernel.layers) == sorted(expected)

@@ -116,7 +116,7 @@ def test_torchscript_computes_what_onnx_computes(
     checkpoint, shape = exported_net.torchscript.path, net_config.frontend.shape_nchw
     artifact = compile_model(make_config(checkpoint, tmp_path, shape, kind="torchscript", input_name="image"))
     assert artifact.manifest.source.type == "torchscript"
-    assert artifact.manifest.inputs == (TensorSpec("image", shape, "float32"),)
+    assert artifact.manifest.base.input == TensorSpec("image", shape, "float32")
     opened = Model.open(artifact.prefix)
     check_close(opened.infer(tensor), outputs)
     with pytest.raises(ArtifactError, match=r"without graph\.extra_ops"):
@@ -130,9 +130,9 @@ def test_manifest_tells_what_was_compiled(
 ) -> None:
     manifest = net_artifact.manifest
     assert manifest == open_artifact(net_artifact.prefix).manifest
-    assert (manifest.name, manifest.dtype, manifest.batch, manifest.canvas_hw) == ("net", "fp32", 2, (64, 96))
-    assert manifest.inputs == (TensorSpec("input", (2, 3, 64, 96), "float32"),)
-    assert [str(spec) for spec in manifest.outputs] == [
+    assert (manifest.name, manifest.dtype, manifest.base.batch, manifest.base.canvas_hw) == ("net", "fp32", 2, (64, 96))
+    assert manifest.base.input == TensorSpec("input", (2, 3, 64, 96), "float32")
+    assert [str(spec) for spec in manifest.base.outputs] == [
         "loc float32[2,252,4]",
         "conf float32[2,252,2]",
         "landms float32[2,252,10]",

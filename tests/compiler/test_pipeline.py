@@ -6,7 +6,7 @@ import pytest
 import tvm
 from tvm import relax
 
-from facedeploy.compiler.call_list import read_calls
+from facedeploy.compiler.call_list import Parameters, read_calls
 from facedeploy.compiler.frontend.onnx_file import import_onnx
 from facedeploy.compiler.pipeline import phases, run_phases
 from facedeploy.compiler.target import Target
@@ -48,7 +48,10 @@ def test_run_phases_stops_where_its_caller_stops(imported: tvm.IRModule, target:
 
 def test_all_that_is_left_is_calls_of_kernels_and_weights(imported: tvm.IRModule, target: Target) -> None:
     *_, (_, optimized) = run_phases(imported, phases(target), target)
-    calls, tensors, kernels = read_calls(optimized)
+    constants = Parameters()
+    calls, kernels = read_calls(optimized, constants)
     # Three strides of 8, 4 and 20 output channels, in blocks of 8, 4 and twice 16; the zero biases are shared.
-    assert sum(np.prod(tensor.shape) for tensor in tensors) == 3 * (8 + 4 + 32) * 3 * 3 * 3 + (8 + 4 + 32)
+    assert sum(np.prod(tensor.shape) for tensor in constants.tensors.values()) == 3 * (8 + 4 + 32) * 3 * 3 * 3 + (
+        8 + 4 + 32
+    )
     assert {call.kernel.name for call in calls.calls} == {variable.name_hint for variable in kernels.functions}

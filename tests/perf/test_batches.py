@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from facedeploy.core.errors import ArtifactError, ConfigError
+from facedeploy.core.errors import ArtifactError
 from facedeploy.perf.batches import prefixes_of
 
 
@@ -21,23 +21,21 @@ def test_batch_takes_its_place_in_the_pattern(pattern, tmp_path):
     assert prefixes_of(str(tmp_path / "x_b{batch}"), [1]) == {1: tmp_path / "x_b1"}
 
 
-def test_pattern_without_a_place_says_what_is_needed(tmp_path):
-    with pytest.raises(ConfigError) as error:
-        prefixes_of("x/mod", [1, 2])
-    assert str(error.value) == (
-        "--batches: got -m x/mod, expected a prefix with {batch} in it, such as deploy_weights/x_b{batch}/mod: "
-        "an artifact holds one batch; export with --batch N, compile with frontend.shape.input=[N, 3, H, W]"
-    )
+def test_one_artifact_may_hold_all_batches(tiny_ladder, pattern):
+    prefix = tiny_ladder.prefix
+    assert prefixes_of(str(prefix), [3, 1]) == {3: prefix, 1: prefix}
+    with pytest.raises(ArtifactError, match=f"--batches: {prefix} holds 1, 3, not 2: compile with the batch in front"):
+        prefixes_of(str(prefix), [1, 2])
 
 
 def test_all_that_is_missing_is_named_at_once(pattern, tmp_path):
     with pytest.raises(ArtifactError) as error:
         prefixes_of(pattern, [1, 4, 8])
     assert str(error.value).startswith(
-        f"--batches: there is no artifact at {tmp_path}/x_b4/mod, {tmp_path}/x_b8/mod: an artifact holds one batch"
+        f"--batches: there is no artifact at {tmp_path}/x_b4/mod, {tmp_path}/x_b8/mod: compile with the batch in "
     )
 
 
 def test_artifact_of_another_batch_is_an_error(pattern, tmp_path):
-    with pytest.raises(ArtifactError, match=f"--batches: {tmp_path}/x_b2/mod holds batch 1, expected 2: "):
+    with pytest.raises(ArtifactError, match=f"--batches: {tmp_path}/x_b2/mod holds 1, not 2: "):
         prefixes_of(pattern, [1, 2])

@@ -159,7 +159,9 @@ def test_json_that_says_the_same_takes_the_pixels_entry_and_has_no_note(
 
 
 def test_json_of_another_canvas_is_an_error_that_names_both(tiny_artifact, tmp_path):
-    with pytest.raises(ShapeError, match=r"canvas of 640x480 \(width x height\), .*/mod holds 128x96: set OimageWidth"):
+    with pytest.raises(
+        ShapeError, match=r"canvas of 480x640 \(height x width\): .*/mod holds 96x128; take one of these"
+    ):
         FaceDetector.from_artifact(tiny_artifact.prefix, vdsp(tmp_path, OimageWidth=640, OimageHeight=480))
 
 
@@ -221,8 +223,8 @@ def test_faces_come_back_from_a_crop(tiny_artifact, pictures):
     """The geometry of the JSON leads back to source px, whatever it is."""
     model = Model.open(tiny_artifact.prefix)
     detector = FaceDetector.from_artifact(tiny_artifact.prefix)
-    geometry = replace(detector.params.geometry, resize_hw=(150, 200), keep_aspect=False, origin_xy=(-20, -30))
-    cropped = FaceDetector([model], replace(detector.params, geometry=geometry), detector.nms)
+    geometry = replace(detector.canvases[0].geometry, resize_hw=(150, 200), keep_aspect=False, origin_xy=(-20, -30))
+    cropped = FaceDetector([[model]], [replace(detector.canvases[0], geometry=geometry)], detector.nms)
     image = pictures[0]
     box = Letterbox((150, 200), (96, 128), (150, 200), (-20, -30))
     slots = model.detect(model.infer_pixels(image[None, 30:126, 20:148]), detector.nms)

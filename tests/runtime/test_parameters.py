@@ -51,7 +51,7 @@ def artifact(tiny_artifact, tmp_path):
     def write(content, weights, calls=CALLS):
         return save_artifact(
             tmp_path / "net",
-            replace(manifest, calls=calls, weights=weights),
+            replace(manifest, ladder=(replace(manifest.base, calls=calls),), weights=weights),
             {"mod.so": lambda path: path.write_bytes(b"code"), "mod.params": lambda path: path.write_bytes(content)},
         )
 

@@ -14,12 +14,12 @@ def model(tiny_artifact):
 
 @pytest.fixture
 def image(model):
-    return np.random.default_rng(0).normal(0, 50, model.manifest.inputs[0].shape).astype(np.float32)
+    return np.random.default_rng(0).normal(0, 50, model.manifest.base.input.shape).astype(np.float32)
 
 
 def test_trace_has_the_kernels_of_the_manifest_in_their_order(model, image):
     trace = model.trace(image)
-    assert trace.calls == model.manifest.calls
+    assert trace.calls == model.rung.calls
     assert [len(tensors) for tensors in trace.tensors] == [len(call.arguments) for call in trace.calls]
 
 

@@ -56,9 +56,9 @@ def compare(
     manifest = model.manifest
     found_files = list_images(images)
     files = [found_files[index].path for index in spread_evenly(len(found_files), count)]
-    params = letterbox_params(model)
-    floats = FloatModel(onnx, manifest.inputs[0])
-    names = [spec.name for spec in manifest.outputs]
+    params = letterbox_params(model.artifact)
+    floats = FloatModel(onnx, manifest.base.input)
+    names = [spec.name for spec in manifest.base.outputs]
     if not set(names) <= set(floats.outputs):
         raise CompileError(
             f"--onnx: {onnx} has the outputs {', '.join(floats.outputs)}, the artifact {', '.join(names)}: give the "
@@ -70,7 +70,7 @@ def compare(
     output_sums = {name: Difference() for name in names}
     faces = FaceErrors(confidence) if manifest.postprocess else None
 
-    canvas = np.ndarray(manifest.inputs[0].shape, np.float32, aligned(manifest.inputs[0].bytes))
+    canvas = np.ndarray(manifest.base.input.shape, np.float32, aligned(manifest.base.input.bytes))
     trace = model.trace(canvas)
     by_place: dict[int, list[_Watched]] = {}
     for watch in watched:
@@ -96,7 +96,7 @@ def compare(
                 faces.add(found, expected_faces, index)
         on_image(start + len(chosen), len(files))
 
-    layers = [_nearest(watch, found, manifest.calls[watch.place].kernel.name) for watch, found in sums.items()]
+    layers = [_nearest(watch, found, manifest.base.calls[watch.place].kernel.name) for watch, found in sums.items()]
     return CompareReport(
         artifact=str(model.artifact.prefix),
         onnx=str(onnx),
@@ -109,7 +109,7 @@ def compare(
 
 
 def _watched(model: Model, floats: FloatModel, onnx: Path) -> Iterator[_Watched]:
-    for place, call in enumerate(model.manifest.calls):
+    for place, call in enumerate(model.rung.calls):
         missing = [layer for layer in call.kernel.layers if layer not in floats.made]
         if missing:
             raise CompileError(

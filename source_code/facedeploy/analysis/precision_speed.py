@@ -63,7 +63,7 @@ def float_build(config: BuildConfig, folder: Path) -> Artifact:
 
 def compare_speed(own: Model, plain: Model) -> PrecisionSpeed:
     """Let a build and the fp32 one take turns on random input."""
-    tensor = (np.random.default_rng(0).random(own.manifest.inputs[0].shape, np.float32) - 0.5) * 255
+    tensor = (np.random.default_rng(0).random(own.manifest.base.input.shape, np.float32) - 0.5) * 255
     models = [own, plain]
     for model in models:
         model.infer(tensor)

@@ -33,11 +33,11 @@ def profile(
     """
     model = Model.open(prefix, threads=threads)
     artifact = model.artifact
-    spec = artifact.manifest.inputs[0]
+    spec = artifact.manifest.base.input
     tensor = (np.random.default_rng(0).random(spec.shape, np.float32) - 0.5) * 255
     peers = open_peers(versus, onnx, artifact, tensor, model.threads)
     trace = model.trace(tensor)
-    calls = artifact.manifest.calls
+    calls = artifact.manifest.base.calls
     target = resolve_target(artifact.manifest.target.name)
     use_threads(model.threads)
     peaks = Peaks(target, model.threads)

@@ -13,7 +13,7 @@ from facedeploy.core.prior_spec import PriorSpec
 from facedeploy.core.tensor_spec import TensorSpec, bytes_of
 
 LETTERBOX = "letterbox"  # The function in mod.so that lays an image on a canvas, where the instruction set has one.
-SCHEMA = 5  # Raised whenever an older reader would misunderstand a newer file.
+SCHEMA = 6  # Raised whenever an older reader would misunderstand a newer file.
 
 ALIGNMENT = 64  # Bytes: what compiled code expects of the addresses of tensors, and tvm's own all have.
 
@@ -137,6 +137,40 @@ class KernelCall:
 
 
 @dataclass(frozen=True)
+class Rung:
+    """One shape of the ladder that an artifact is: an input of that shape, and what the code does with it.
+
+    `suffix` follows the names of the rung's functions in `mod.so`: the float entry `main`, `pixels`, the
+    post-processing, kernels. `input` and `outputs` are those of `main`. `input_alignment`, bytes: a float input at such
+    an address is read where it lies, any other is copied first. An entry is called with its input, the parameters of
+    `mod.params`, `workspace_bytes` of memory, and memory for the outputs, which lie there as `lay_out` has it. `calls`
+    is what `main` does with them.
+    """
+
+    suffix: str
+    input: TensorSpec
+    outputs: tuple[TensorSpec, ...]
+    input_alignment: int
+    workspace_bytes: int
+    calls: tuple[KernelCall, ...]
+
+    @property
+    def kernels(self) -> tuple[Kernel, ...]:
+        """The convolution kernels, in the order of their calls."""
+        return tuple(call.kernel for call in self.calls if call.kernel.multiply_adds)
+
+    @property
+    def batch(self) -> int:
+        """Images that one call takes."""
+        return self.input.shape[0]
+
+    @property
+    def canvas_hw(self) -> tuple[int, int]:
+        """Height and width, px, of the canvas."""
+        return self.input.shape[2], self.input.shape[3]
+
+
+@dataclass(frozen=True)
 class FileEntry:
     """Size in bytes and hash of one of the files."""
 
@@ -148,12 +182,9 @@ class FileEntry:
 class Manifest:
     """What `mod.json` says.
 
-    `inputs` and `outputs` are those of the float entry `main`. `normalization` is None when the config gave none; else
-    there is an entry `pixels` that takes u8 (N, H, W, 3). `postprocess` is None for a model compiled without one.
-    `dtype` is what the config asks for, `arithmetic` what the kernels compute with, `weights` how these are stored.
-    `input_alignment`, bytes: a float input at such an address is read where it lies, any other is copied first.
-    An entry is called with its input, the parameters of `mod.params`, `workspace_bytes` of memory, and memory for the
-    outputs, which lie there as `lay_out` has it. `calls` is what `main` does with them.
+    `normalization` is None when the config gave none; else there is an entry `pixels` that takes u8 (N, H, W, 3).
+    `postprocess` is None for a model compiled without one. `dtype` is what the config asks for, `arithmetic` what the
+    kernels compute with, `weights` how these are stored. The `ladder`'s first rung has the shape of the config.
     """
 
     schema: int
@@ -161,42 +192,35 @@ class Manifest:
     dtype: str
     arithmetic: str
     weights: Weights
-    inputs: tuple[TensorSpec, ...]
-    outputs: tuple[TensorSpec, ...]
     normalization: Normalization | None
     postprocess: PostProcess | None
     target: CompiledFor
     source: Source
     versions: Versions
-    input_alignment: int
-    workspace_bytes: int
-    calls: tuple[KernelCall, ...]
+    ladder: tuple[Rung, ...]
     files: dict[str, FileEntry]
 
     def __post_init__(self) -> None:
-        if len(self.inputs) != 1 or len(self.inputs[0].shape) != 4 or self.inputs[0].shape[1] != 3:
-            got = ", ".join(map(str, self.inputs)) or "none"
-            raise ValueError(f"inputs: got {got}, expected one of shape (N, 3, H, W)")
-        names = [spec.name for spec in self.outputs]
+        if not self.ladder:
+            raise ValueError("ladder: got no shape, expected one or more")
         expected = self.postprocess.inputs if self.postprocess else ()
-        if not names or not set(expected) <= set(names):
-            got = ", ".join(names) or "none"
-            raise ValueError(f"outputs: got {got}, expected {', '.join(expected) or 'one or more'}")
+        for index, rung in enumerate(self.ladder):
+            if len(rung.input.shape) != 4 or rung.input.shape[1] != 3:
+                raise ValueError(f"ladder.{index}.input: got {rung.input}, expected the shape (N, 3, H, W)")
+            names = [spec.name for spec in rung.outputs]
+            if not names or not set(expected) <= set(names):
+                got = ", ".join(names) or "none"
+                raise ValueError(f"ladder.{index}.outputs: got {got}, expected {', '.join(expected) or 'one or more'}")
 
     @property
-    def kernels(self) -> tuple[Kernel, ...]:
-        """The convolution kernels, in the order of their calls."""
-        return tuple(call.kernel for call in self.calls if call.kernel.multiply_adds)
+    def base(self) -> Rung:
+        """The shape that the config names first, `frontend.shape`."""
+        return self.ladder[0]
 
-    @property
-    def batch(self) -> int:
-        """Images that one call takes."""
-        return self.inputs[0].shape[0]
 
-    @property
-    def canvas_hw(self) -> tuple[int, int]:
-        """Height and width, px, of the canvas."""
-        return self.inputs[0].shape[2], self.inputs[0].shape[3]
+def calls_of(ladder: Iterable[Rung]) -> tuple[KernelCall, ...]:
+    """Those of all shapes."""
+    return tuple(call for rung in ladder for call in rung.calls)
 
 
 def lay_out(sizes: Iterable[int]) -> tuple[list[int], int]:

@@ -56,10 +56,10 @@ def run(arguments: argparse.Namespace) -> int:
 
             artifact = compile_model(config, note, on_image)
     manifest = artifact.manifest
-    for spec in manifest.inputs:
-        print(f"input   {spec}")
-    for spec in manifest.outputs:
-        print(f"output  {spec}")
+    for rung in manifest.ladder:
+        print(f"input   {rung.input}")
+        for spec in rung.outputs:
+            print(f"output  {spec}")
     if manifest.postprocess:
         nms = manifest.postprocess.nms
         print(

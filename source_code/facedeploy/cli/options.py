@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from facedeploy.config.vdsp_params import VdspParams
     from facedeploy.runtime.face_detector import FaceDetector
+    from facedeploy.runtime.ladder import Canvas
 
 MOST_WORKERS = 256  # Threads, instances, processes: more is a slip of the keyboard.
 LONGEST_SECONDS = 86400  # A day.
@@ -56,6 +57,29 @@ def add_device(parser: argparse.ArgumentParser, *names: str) -> None:
     )
 
 
+def canvas(text: str) -> "Canvas":
+    """`nearest`, or a size."""
+    match = re.fullmatch(r"([1-9][0-9]{0,4})x([1-9][0-9]{0,4})", text)
+    if match:
+        return int(match[1]), int(match[2])
+    if text != "nearest":
+        raise argparse.ArgumentTypeError(f"got {text!r}, expected nearest, or height x width in px, such as 480x640")
+    return "nearest"
+
+
+def add_shape(parser: argparse.ArgumentParser, *names: str) -> None:
+    """`--canvas` and `--batch`, with a short name for the latter."""
+    add = parser.add_argument
+    add(
+        "--canvas",
+        type=canvas,
+        metavar="HEIGHTxWIDTH",
+        help="which of the artifact's canvases (default: the vdsp JSON's, else the first); nearest: for each image the "
+        "smallest of those that show it largest",
+    )
+    add(*names, "--batch", type=positive, help="images a call; the artifact must hold that batch (default: its first)")
+
+
 def add_thresholds(parser: argparse.ArgumentParser) -> None:
     """Arguments of the compiled post-processing."""
     what = "(default: what the artifact was compiled with)"
@@ -84,14 +108,6 @@ def load_vdsp(path: str | None) -> "VdspParams | None":
     return load_vdsp_params(found.path)
 
 
-def check_batch(asked: int | None, held: int, prefix: Path) -> None:
-    """Raise ShapeError unless the artifact holds the batch asked for."""
-    from facedeploy.core.errors import ShapeError
-
-    if asked is not None and asked != held:
-        raise ShapeError(f"--batch: got {asked}, {prefix} holds {held}; frontend.shape of the build config decides")
-
-
 def open_detector(arguments: argparse.Namespace, prefix: Path, vdsp: str | None, decoders: int = 1) -> "FaceDetector":
     """The artifact with the vdsp JSON and what the other options say; prints the detector's note."""
     from facedeploy.runtime.face_detector import FaceDetector
@@ -102,12 +118,13 @@ def open_detector(arguments: argparse.Namespace, prefix: Path, vdsp: str | None,
         confidence_threshold=arguments.confidence_threshold,
         nms_threshold=arguments.nms_threshold,
         max_detections=arguments.max_detections,
+        canvas=arguments.canvas,
+        batch=arguments.batch,
         instances=arguments.instances,
         decoders=decoders,
         threads=arguments.threads,
         device=arguments.device,
     )
-    check_batch(arguments.batch, detector.batch, prefix)
     if detector.note:
         print(detector.note)
     return detector

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from facedeploy.cli.options import (
     add_device,
+    add_shape,
     add_thresholds,
-    check_batch,
     load_vdsp,
     open_detector,
     positive,
@@ -25,6 +25,7 @@ DESCRIPTION = """Throughput and latency of an artifact on random or real images;
 
   vamp -m deploy_weights/official_retinaface_fp32/mod --vdsp_params J.json -i 2 -p 2 -b 1
   vamp -m deploy_weights/official_retinaface_fp32/mod --rate 50 --iterations 1000 --file_path DIR
+  vamp -m deploy_weights/x/mod --batches 1,4           (frontend.ladder of its config: [[4, 3, 640, 640]])
   vamp -m "deploy_weights/x_b{batch}/mod" --batches 1,2,4,8
   vamp -m deploy_weights/official_retinaface_fp32/mod --vdsp_params J.json --datalist L.txt --path_output OUT
 
@@ -44,13 +45,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--vdsp_params", help="vdsp JSON (default: what the artifact was built for)")
     add("-i", "--instances", type=workers, default=1, help="instances a process (default %(default)s)")
     add("-p", "--processes", type=workers, default=1, help="processes (default %(default)s)")
-    add("-b", "--batch", type=positive, help="images a call; the artifact must hold that batch")
+    add_shape(parser, "-b")
     add_device(parser, "-d")
     add("-s", "--shape", type=image_shape, metavar="[3,H,W]", help="size of the random images (default: the canvas)")
     add("--file_path", type=Path, help=f"measure with these images in place of random ones ({MOST_FILES} at most)")
     add("--iterations", type=positive, default=100, help="batches an instance (default %(default)s)")
     add("--rate", type=rate, metavar="R", help="open loop: R requests of a batch arrive a second, at all instances")
-    add("--batches", type=batch_sizes, metavar="1,2,...", help="measure each batch; -m is a prefix with {batch} in it")
+    add(
+        "--batches",
+        type=batch_sizes,
+        metavar="1,2,...",
+        help="measure each batch that the artifact holds, or -m with {batch} in it",
+    )
     add("--threads", type=workers, help="threads of one instance (default: the CPUs shared out)")
     add("--json", type=Path, metavar="FILE", help="write the figures there too")
     add("--histogram", type=Path, metavar="FILE.png", help="draw a histogram of the latencies")
@@ -83,12 +89,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _measure(arguments: argparse.Namespace) -> int:
-    from facedeploy.artifact.store import open_artifact
     from facedeploy.image.draw import write_image
     from facedeploy.perf.histogram import draw_histogram
 
-    check_batch(arguments.batch, open_artifact(arguments.model).manifest.batch, arguments.model)
-    report = _measurement(arguments)(arguments.model)
+    report = _measurement(arguments)(arguments.model, batch=arguments.batch)
     if report.note:
         print(report.note)
     print("\n".join(report.lines()))
@@ -104,14 +108,14 @@ def _measure_batches(arguments: argparse.Namespace) -> int:
 
     prefixes = prefixes_of(str(arguments.model), arguments.batches)
     measure = _measurement(arguments)
-    reports = {batch: measure(prefix) for batch, prefix in prefixes.items()}
+    reports = {batch: measure(prefix, batch=batch) for batch, prefix in prefixes.items()}
     print("\n".join(batch_lines(reports)))
     _write_json(arguments.json, [report.to_json() for report in reports.values()])
     return 0
 
 
-def _measurement(arguments: argparse.Namespace) -> "Callable[[Path], PerfReport]":
-    """What measures a prefix as the options say; all that they name is read."""
+def _measurement(arguments: argparse.Namespace) -> "Callable[..., PerfReport]":
+    """What measures a prefix and a batch as the options say; all that they name is read."""
     from facedeploy.image.dataset import list_images, spread_evenly
     from facedeploy.perf.measure import measure
 
@@ -126,6 +130,7 @@ def _measurement(arguments: argparse.Namespace) -> "Callable[[Path], PerfReport]
         confidence_threshold=arguments.confidence_threshold,
         nms_threshold=arguments.nms_threshold,
         max_detections=arguments.max_detections,
+        canvas=arguments.canvas,
         source_hw=arguments.shape,
         files=files,
         rate=arguments.rate,
@@ -148,11 +153,14 @@ def _run_datalist(arguments: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from facedeploy.cli.failures import report_failures
+    from facedeploy.core.errors import ConfigError
     from facedeploy.npz.datalist import read_datalist
     from facedeploy.npz.stream import stream_npz
 
     if arguments.processes > 1 or arguments.shape:
         print("with --datalist each file runs once, at its own size, in one process: -p, -s, --iterations do nothing")
+    if arguments.canvas == "nearest":
+        raise ConfigError("--canvas nearest: npz files have boxes in px of the canvas, so all need the same one")
     entries = read_datalist(arguments.datalist)
     detector = open_detector(arguments, arguments.model, arguments.vdsp_params)
     done = stream_npz(detector, entries, arguments.path_output)

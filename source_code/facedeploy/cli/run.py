@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from facedeploy.cli.options import add_device, add_draw, add_thresholds, open_detector, positive, seconds, workers
+from facedeploy.cli.options import add_device, add_draw, add_shape, add_thresholds, open_detector, seconds, workers
 from facedeploy.cli.video import add_video, check_images, frame_wh, run_video
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--vdsp_params_info", help="vdsp JSON (default: what the artifact was built for)")
     add("--save_dir", type=Path, help="with --file_path: where the prediction files go")
     add_device(parser)
-    add("--batch", type=positive, help="images a call; the artifact must hold that batch")
+    add_shape(parser)
     add_draw(parser)
     add("--instances", type=workers, default=1, help="instances of the model (default %(default)s)")
     add("--decoders", type=workers, help="threads that decode images (default 1)")

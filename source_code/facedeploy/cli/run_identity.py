@@ -23,9 +23,10 @@ def run_identity(
     How much runs side by side is not in it, since it changes nothing. Of the images it has their names and paths.
     """
     return {
-        "artifact": file_sha256(detector.models[0].artifact.prefix.with_name(MANIFEST)),
+        "artifact": file_sha256(detector.artifact.prefix.with_name(MANIFEST)),
         **asdict(detector.nms),
-        **dict(_flat("vdsp_params", asdict(detector.params))),
+        **dict(_flat("vdsp_params", asdict(detector.canvases[0]))),
+        "canvases": ", ".join(f"{params.canvas_hw[0]}x{params.canvas_hw[1]}" for params in detector.canvases),
         "ignore_exif": ignore_exif,
         "draw_threshold": draw_threshold,
         "number of images": len(images),

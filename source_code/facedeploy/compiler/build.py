@@ -2,13 +2,11 @@
 
 import hashlib
 import json
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import tvm
 from tvm.support import cc
 
@@ -16,26 +14,23 @@ from facedeploy.artifact.manifest import (
     LETTERBOX,
     SCHEMA,
     CompiledFor,
-    KernelCall,
     Manifest,
     PostProcess,
     Source,
     Versions,
+    calls_of,
 )
 from facedeploy.artifact.store import CODE, PARAMS, Artifact, file_sha256, save_artifact
-from facedeploy.compiler.call_list import input_alignment, read_calls
+from facedeploy.compiler.assemble import Executable, Network, assemble
 from facedeploy.compiler.codegen import generate_code
-from facedeploy.compiler.entry_point import MAIN, PIXELS, add_entry_point
-from facedeploy.compiler.extra_ops import add_extra_op, post_process_of
-from facedeploy.compiler.frontend.checkpoint import find_checkpoint, image_spec, read_checkpoint
-from facedeploy.compiler.frontend.onnx_file import import_onnx, metadata_of
+from facedeploy.compiler.extra_ops import post_process_of
+from facedeploy.compiler.frontend.checkpoint import find_checkpoint, image_specs, read_checkpoint
+from facedeploy.compiler.frontend.onnx_file import at_shape, import_onnx, metadata_of
 from facedeploy.compiler.half_precision import HALVES, arithmetic_of, speed_note, store_parameters
 from facedeploy.compiler.kernels.blocked.candidates import Chooser, by_model
 from facedeploy.compiler.kernels.blocked.integers import dot_of, instruction_of
 from facedeploy.compiler.kernels.letterbox import has_letterbox, letterbox
 from facedeploy.compiler.pipeline import phases, run_phases
-from facedeploy.compiler.pixel_entry import from_pixels
-from facedeploy.compiler.plan_memory import plan_memory
 from facedeploy.compiler.quantize import quantize
 from facedeploy.compiler.reason import reason_of
 from facedeploy.compiler.target import Target, resolve_target
@@ -48,18 +43,6 @@ from facedeploy.core.version import __version__
 from facedeploy.image.process_ops import normalization_of
 from facedeploy.quantize.calibrate import Progress
 from facedeploy.quantize.insert_qdq import is_quantized
-
-
-@dataclass(frozen=True)
-class Executable:
-    """TIR functions, not yet machine code, the parameters as they read them; what is known of them."""
-
-    kernels: tvm.IRModule
-    entries: tvm.IRModule
-    parameters: npt.NDArray[np.uint8]
-    calls: tuple[KernelCall, ...]
-    workspace_bytes: int
-    input_alignment: int
 
 
 def compile_model(
@@ -82,16 +65,16 @@ def compile_model(
     if dtype in HALVES:
         note(speed_note(dtype, config.backend.target, target))
     checkpoint = find_checkpoint(config.frontend, note)
-    image = image_spec(config.frontend)
+    images = image_specs(config.frontend)
     model = read_checkpoint(checkpoint, config.frontend)
     if dtype == "int8":
         model = _quantized(config, checkpoint, model, target, note, on_image)
-    module, outputs = import_onnx(model, image, checkpoint)
+    networks = [_network(at_shape(model, images[0], image, checkpoint), image, checkpoint) for image in images]
     normalization = normalization_of(config.dataset.process_ops) if config.dataset else None
-    post = post_process_of(config, outputs)
+    post = post_process_of(config, [network.outputs for network in networks])
     choose = tuner_of(config, target, note) if config.backend.tune else by_model
     try:
-        executable = lower(module, target, normalization, post, choose)
+        executable = lower(networks, target, normalization, post, choose)
         if has_letterbox(target):
             executable.kernels[LETTERBOX] = letterbox()
         library = generate_code(executable.kernels, executable.entries, target)
@@ -100,15 +83,14 @@ def compile_model(
         raise CompileError(
             f"frontend.checkpoint: TVM cannot compile {checkpoint} for {target.name}: {reason_of(error)}"
         ) from error
-    parameters, weights = store_parameters(dtype, executable.parameters, executable.calls)
+    calls = calls_of(executable.ladder)
+    parameters, weights = store_parameters(dtype, executable.parameters, calls)
     manifest = Manifest(
         schema=SCHEMA,
         name=config.name,
         dtype=dtype,
-        arithmetic=arithmetic_of(executable.calls, target),
+        arithmetic=arithmetic_of(calls, target),
         weights=weights,
-        inputs=(image,),
-        outputs=tuple(outputs),
         normalization=normalization,
         postprocess=post,
         target=CompiledFor(target.name, target.triple, target.features, config.backend.compile.threads),
@@ -121,9 +103,7 @@ def compile_model(
             metadata=metadata_of(model),
         ),
         versions=Versions(__version__, tvm.__version__),
-        input_alignment=executable.input_alignment,
-        workspace_bytes=executable.workspace_bytes,
-        calls=executable.calls,
+        ladder=executable.ladder,
         files={},
     )
     return save_artifact(
@@ -149,41 +129,26 @@ def _quantized(
     return quantized.model
 
 
+def _network(model: Any, image: TensorSpec, file: Path) -> Network:
+    return Network(image, *import_onnx(model, image, file))
+
+
 def lower(
-    module: tvm.IRModule,
+    networks: Sequence[Network],
     target: Target,
     normalization: Normalization | None,
     post: PostProcess | None,
     choose: Chooser = by_model,
 ) -> Executable:
-    """A Relax module with `main` -> TIR functions: kernels, and every entry point of the artifact."""
+    """One network at one or more shapes -> TIR functions: kernels, and every entry point of the artifact."""
+    return assemble([_optimize(network, target, choose) for network in networks], normalization, post)
+
+
+def _optimize(network: Network, target: Target, choose: Chooser) -> Network:
+    module = network.module
     for _, optimized in run_phases(module, phases(target, choose), target):
         module = optimized
-    return assemble(module, normalization, post)
-
-
-def assemble(module: tvm.IRModule, normalization: Normalization | None, post: PostProcess | None) -> Executable:
-    """A Relax module whose `main` only calls kernels -> these, with places for all that they read and write."""
-    calls, tensors, kernels = read_calls(module)
-    plan = plan_memory(calls)
-    parameters = np.zeros(plan.bytes["parameters"], np.uint8)
-    for value, tensor in zip(calls.parameters, tensors, strict=True):
-        start = plan.places[value].offset
-        parameters[start : start + value.bytes] = tensor.numpy().reshape(-1).view(np.uint8)
-    recorded, sizes, entries = plan.located(calls), dict(plan.bytes), tvm.IRModule()
-    if normalization:
-        with_canvas = from_pixels(calls, tensors, kernels, normalization)
-        canvas = with_canvas.input
-        canvas_plan = plan_memory(with_canvas)
-        sizes["workspace"] = max(sizes["workspace"], canvas_plan.bytes["workspace"])
-        spec = TensorSpec(PIXELS, canvas.shape, canvas.dtype)
-        add_entry_point(entries, spec, 1, canvas_plan.located(with_canvas), sizes)
-    spec = TensorSpec(MAIN, calls.input.shape, calls.input.dtype)
-    alignment = input_alignment(calls, kernels)
-    add_entry_point(entries, spec, alignment, recorded, sizes)
-    if post:
-        add_extra_op(kernels, post, calls.input.shape)
-    return Executable(kernels, entries, parameters, recorded, sizes["workspace"], alignment)
+    return replace(network, module=module)
 
 
 def _link(library: Any, path: Path) -> None:

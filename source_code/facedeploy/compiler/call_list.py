@@ -52,24 +52,40 @@ class CallList:
         return replace(self, input=source, calls=(Call(Kernel(kernel), (source, self.input)), *self.calls))
 
 
-def read_calls(module: tvm.IRModule) -> tuple[CallList, list[tvm.runtime.Tensor], tvm.IRModule]:
-    """`main` of a module whose operators all are kernels -> its calls, the parameters' numbers, the kernels.
+class Parameters:
+    """Constants that kernels read, equal ones once, however many modules have them."""
 
-    Constants that kernels read become parameters, equal ones once. Raises ValueError for what no kernel computes.
+    def __init__(self) -> None:
+        self.tensors: dict[Value, tvm.runtime.Tensor] = {}  # In the order in which they were first read.
+        self._values: dict[tuple[str, tuple[int, ...], bytes], Value] = {}
+
+    def value_of(self, tensor: tvm.runtime.Tensor) -> Value:
+        """The parameter that has these numbers."""
+        shape, dtype = tuple(map(int, tensor.shape)), str(tensor.dtype)
+        content = dtype, shape, hashlib.sha256(tensor.numpy()).digest()
+        if content not in self._values:
+            self._values[content] = Value(shape, dtype)
+            self.tensors[self._values[content]] = tensor
+        return self._values[content]
+
+
+def read_calls(module: tvm.IRModule, parameters: Parameters) -> tuple[CallList, tvm.IRModule]:
+    """`main` of a module whose operators all are kernels -> its calls, and the kernels.
+
+    Constants become `parameters`. Raises ValueError for what no kernel computes.
     """
-    reader = _Reader(module)
+    reader = _Reader(module, parameters)
     main = module["main"]
     kernels = {variable: function for variable, function in module.functions.items() if variable.name_hint != "main"}
     reader.read(main)
     (image,) = main.params
     read = {id(value) for call in reader.calls for value in call.arguments}
-    constants = zip(reader.parameters.values(), reader.tensors, strict=True)
-    parameters = {value: tensor for value, tensor in constants if id(value) in read}
-    calls = CallList(reader.values[image], tuple(parameters), tuple(reader.outputs), tuple(reader.calls))
+    needed = tuple(value for value in parameters.tensors if id(value) in read)
+    calls = CallList(reader.values[image], needed, tuple(reader.outputs), tuple(reader.calls))
     builder = relax.BlockBuilder(tvm.IRModule(kernels))
     for name, kernel in reader.copies.items():
         builder.add_func(kernel, name)
-    return calls, list(parameters.values()), builder.get()
+    return calls, builder.get()
 
 
 def input_alignment(calls: CallList, module: tvm.IRModule) -> int:
@@ -89,10 +105,9 @@ def input_alignment(calls: CallList, module: tvm.IRModule) -> int:
 
 
 class _Reader:
-    def __init__(self, module: tvm.IRModule) -> None:
+    def __init__(self, module: tvm.IRModule, parameters: Parameters) -> None:
         self.values: dict[Any, Any] = {}  # Of variables: a Value, or a list of such.
-        self.parameters: dict[tuple[str, tuple[int, ...], bytes], Value] = {}
-        self.tensors: list[tvm.runtime.Tensor] = []
+        self.parameters = parameters
         self.outputs: list[Value] = []
         self.calls: list[Call] = []
         self.copies: dict[str, tirx.PrimFunc] = {}
@@ -106,7 +121,7 @@ class _Reader:
                 self.values[binding.var] = self._read(binding.value)
         results = self._read(main.body.body)
         written = {id(value) for call in self.calls for value in call.arguments}
-        known = {id(self.values[parameter]) for parameter in main.params} | set(map(id, self.parameters.values()))
+        known = {id(self.values[parameter]) for parameter in main.params} | set(map(id, self.parameters.tensors))
         for value in results if isinstance(results, list) else [results]:
             # What is given, or an output already, is not the memory of this output.
             taken = id(value) in known or id(value) not in written or any(value is other for other in self.outputs)
@@ -117,7 +132,7 @@ class _Reader:
             case relax.Var():
                 return self.values[expression]
             case GenericConst():
-                return self._constant(expression.value)
+                return self.parameters.value_of(expression.value)
             case relax.Tuple() | tvm.ir.Tuple():
                 return [self._read(field) for field in expression.fields]
             case relax.TupleGetItem():
@@ -135,14 +150,6 @@ class _Reader:
         kernel = self._records.pop(0) if self._records and self._records[0].name == name else Kernel(name)
         self.calls.append(Call(kernel, (*map(self._read, sources.fields), *results)))
         return results if several else results[0]
-
-    def _constant(self, tensor: tvm.runtime.Tensor) -> Value:
-        shape, dtype = tuple(map(int, tensor.shape)), str(tensor.dtype)
-        content = dtype, shape, hashlib.sha256(tensor.numpy()).digest()
-        if content not in self.parameters:
-            self.parameters[content] = Value(shape, dtype)
-            self.tensors.append(tensor)
-        return self.parameters[content]
 
     def _copy(self, value: Value) -> Value:
         name = f"copy_{len(self.copies)}"

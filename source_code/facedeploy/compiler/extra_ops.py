@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-import tvm
+from tvm import tirx
 
 from facedeploy.artifact.manifest import PostProcess
 from facedeploy.compiler.kernels.retinaface_nms import retinaface_nms
@@ -15,8 +15,10 @@ from facedeploy.core.tensor_spec import TensorSpec
 HEADS = {"loc": 4, "conf": 2, "landms": 10}
 
 
-def post_process_of(config: BuildConfig, outputs: Sequence[TensorSpec]) -> PostProcess | None:
-    """`graph.extra_ops` as the manifest has it, matched with the model's outputs; None when the config has none.
+def post_process_of(config: BuildConfig, outputs: Sequence[Sequence[TensorSpec]]) -> PostProcess | None:
+    """`graph.extra_ops` as the manifest has it, matched with the model's `outputs` at each shape of the config.
+
+    None when the config has none.
 
     Raises CompileError when an output is missing, is not float32, or its priors are not as many as the config's anchors
     make.
@@ -25,14 +27,16 @@ def post_process_of(config: BuildConfig, outputs: Sequence[TensorSpec]) -> PostP
         return None
     params = config.graph.extra_ops.params
     priors = params.prior_spec()
-    inputs = _match_heads(outputs, priors, config.frontend.shape_nchw)
+    inputs, *_ = (
+        _match_heads(specs, priors, shape) for specs, shape in zip(outputs, config.frontend.shapes, strict=True)
+    )
     return PostProcess(config.graph.extra_ops.type, inputs, priors, params.nms_params())
 
 
-def add_extra_op(module: tvm.IRModule, post: PostProcess, shape_nchw: tuple[int, ...]) -> None:
-    """Add the kernel of `post` to `module`, under the name of its type, for a model with this input."""
+def extra_op(post: PostProcess, shape_nchw: tuple[int, ...]) -> tirx.PrimFunc:
+    """The kernel of `post` for a model with this input."""
     batch, _, height, width = shape_nchw
-    module[post.type] = retinaface_nms(post.priors, (height, width), batch)
+    return retinaface_nms(post.priors, (height, width), batch)
 
 
 def _match_heads(

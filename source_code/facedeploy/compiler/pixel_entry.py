@@ -6,7 +6,7 @@ import numpy as np
 import tvm
 
 from facedeploy.artifact.manifest import Kernel
-from facedeploy.compiler.call_list import Call, CallList, Value
+from facedeploy.compiler.call_list import Call, CallList, Parameters, Value
 from facedeploy.compiler.kernels.blocked.integers import U8
 from facedeploy.compiler.kernels.blocked.layout import Blocked
 from facedeploy.compiler.kernels.blocked.quantization import MAKES_INTEGERS, store_pixels
@@ -16,16 +16,15 @@ from facedeploy.image import operations
 
 
 def from_pixels(
-    calls: CallList, tensors: list[tvm.runtime.Tensor], kernels: tvm.IRModule, normalization: Normalization
+    calls: CallList, parameters: Parameters, kernels: tvm.IRModule, normalization: Normalization
 ) -> CallList:
     """The calls for pixels (N, H, W, 3); what they need beyond `kernels` is added there.
 
-    `tensors` are the parameters' numbers. Pixels that are the integers which the model's input becomes are stored as
-    these; others are normalized first.
+    Pixels that are the integers which the model's input becomes are stored as these; others are normalized first.
     """
     batch, channels, height, width = calls.input.shape
     canvas = Value((batch, height, width, channels), U8)
-    out = _integers(calls, tensors, kernels, normalization)
+    out = _integers(calls, parameters, kernels, normalization)
     if out is None:
         kernels["normalize"] = normalize(normalization, batch, (height, width))
         return calls.after("normalize", canvas)
@@ -37,7 +36,7 @@ def from_pixels(
 
 
 def _integers(
-    calls: CallList, tensors: list[tvm.runtime.Tensor], kernels: tvm.IRModule, normalization: Normalization
+    calls: CallList, parameters: Parameters, kernels: tvm.IRModule, normalization: Normalization
 ) -> Value | None:
     """The tensor of integers that the input becomes, if nothing else reads the input, and they are the pixels."""
     first, *others = calls.calls
@@ -45,10 +44,10 @@ def _integers(
         return None
     if any(value is calls.input for call in others for value in call.arguments) or len(first.arguments) != 4:
         return None
-    parameters = dict(zip(calls.parameters, tensors, strict=True))
     _, scale, zero_point, out = first.arguments
     every = np.broadcast_to(np.arange(256, dtype=np.uint8)[:, None, None], (256, 1, 3))
     values = operations.normalize(every, normalization)[:, :, 0]
-    scales, zeros = parameters[scale].numpy(), parameters[zero_point].numpy().reshape(-1)[:3].astype(np.float32)
+    tensors = parameters.tensors
+    scales, zeros = tensors[scale].numpy(), tensors[zero_point].numpy().reshape(-1)[:3].astype(np.float32)
     integers = np.clip(np.rint(values / scales[:, None]) + zeros[:, None], 0, 255)
     return out if np.array_equal(integers, np.broadcast_to(np.arange(256), (3, 256))) else None

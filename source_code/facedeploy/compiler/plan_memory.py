@@ -1,41 +1,49 @@
 """Where each tensor of a call list lies."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from facedeploy.artifact.manifest import ALIGNMENT, Argument, KernelCall, Region, lay_out
 from facedeploy.compiler.call_list import CallList, Value
 
+Places = Mapping[Value, Argument]
+
 
 @dataclass(frozen=True)
 class MemoryPlan:
-    """Each tensor's place, and the sizes of the regions."""
+    """Each tensor's place, and the sizes of two regions, bytes."""
 
-    places: dict[Value, Argument]
-    bytes: dict[Region, int]
+    places: Places
+    workspace_bytes: int
+    output_bytes: int
 
-    def located(self, calls: CallList) -> tuple[KernelCall, ...]:
-        """The calls as the manifest has them."""
+    def located(self, calls: CallList, suffix: str = "") -> tuple[KernelCall, ...]:
+        """The calls as the manifest has them, kernels under names that end so."""
         return tuple(
-            KernelCall(call.kernel, tuple(self.places[value] for value in call.arguments)) for call in calls.calls
+            KernelCall(
+                replace(call.kernel, name=call.kernel.name + suffix),
+                tuple(self.places[value] for value in call.arguments),
+            )
+            for call in calls.calls
         )
 
 
-def plan_memory(calls: CallList) -> MemoryPlan:
-    """Parameters and outputs lie one behind the other. Tensors in between that are never needed at the same time share
-    memory: largest first, each takes the lowest offset that is free from its first to its last use.
-    """
-    places: dict[Value, Argument] = {}
-    sizes: dict[Region, int] = {}
-    regions: dict[Region, Sequence[Value]] = {
-        "input": [calls.input],
-        "parameters": calls.parameters,
-        "outputs": calls.outputs,
+def place_in_a_row(region: Region, values: Sequence[Value]) -> tuple[Places, int]:
+    """One behind the other; and where the last one ends, bytes."""
+    offsets, size = lay_out(value.bytes for value in values)
+    places = {
+        value: Argument(region, offset, value.shape, value.dtype) for value, offset in zip(values, offsets, strict=True)
     }
-    for region, values in regions.items():
-        offsets, sizes[region] = lay_out(value.bytes for value in values)
-        for value, offset in zip(values, offsets, strict=True):
-            places[value] = Argument(region, offset, value.shape, value.dtype)
+    return places, size
+
+
+def plan_memory(calls: CallList, parameters: Places) -> MemoryPlan:
+    """`parameters` lie where they do, outputs one behind the other. Tensors in between that are never needed at the
+    same time share memory: largest first, each takes the lowest offset that is free from its first to its last use.
+    """
+    image, _ = place_in_a_row("input", [calls.input])
+    outputs, output_bytes = place_in_a_row("outputs", calls.outputs)
+    places: dict[Value, Argument] = {**image, **parameters, **outputs}
     lives: dict[Value, tuple[int, int]] = {}
     for step, call in enumerate(calls.calls):
         for value in call.arguments:
@@ -52,5 +60,4 @@ def plan_memory(calls: CallList) -> MemoryPlan:
                 start = max(start, end)
         placed.append((start, start + size, value))
         places[value] = Argument("workspace", start, value.shape, value.dtype)
-    sizes["workspace"] = max((end for _, end, _ in placed), default=ALIGNMENT)
-    return MemoryPlan(places, sizes)
+    return MemoryPlan(places, max((end for _, end, _ in placed), default=ALIGNMENT), output_bytes)

@@ -20,12 +20,16 @@ Precision = Literal["fp32", "fp16", "bf16", "int8"]
 
 @dataclass(frozen=True)
 class Frontend:
-    """Where the model comes from, and the one static shape (NCHW) of its input."""
+    """Where the model comes from, and the static shape (NCHW) of its input.
+
+    `ladder`: more shapes of the same input, which the artifact holds beside it with the same weights.
+    """
 
     type: Literal["onnx", "torchscript"]
     checkpoint: Text
     shape: dict[str, Shape]
     dtype: Literal["fp32"] = "fp32"
+    ladder: tuple[Shape, ...] = ()
 
     def __post_init__(self) -> None:
         if len(self.shape) != 1:
@@ -33,6 +37,11 @@ class Frontend:
             raise ValueError(f"shape: got {len(self.shape)} inputs ({got}), expected one, as input: [1, 3, 640, 640]")
         if self.shape_nchw[1] != 3:
             raise ValueError(f"shape.{self.input_name}: got {self.shape_nchw[1]} channels, expected [N, 3, H, W]")
+        for index, shape in enumerate(self.ladder):
+            if shape[1] != 3:
+                raise ValueError(f"ladder.{index}: got {shape[1]} channels, expected [N, 3, H, W]")
+            if shape in self.shapes[: index + 1]:
+                raise ValueError(f"ladder.{index}: got {list(shape)} a second time; each shape is compiled once")
 
     @property
     def input_name(self) -> str:
@@ -45,8 +54,13 @@ class Frontend:
         return self.shape[self.input_name]
 
     @property
+    def shapes(self) -> tuple[tuple[int, int, int, int], ...]:
+        """All that the artifact holds, the first one first."""
+        return self.shape_nchw, *self.ladder
+
+    @property
     def canvas_hw(self) -> tuple[int, int]:
-        """Height and width in px."""
+        """Height and width in px, of the first shape."""
         return self.shape_nchw[2:]
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from facedeploy.artifact.store import MANIFEST, open_artifact
-from facedeploy.core.errors import ArtifactError, ConfigError
+from facedeploy.core.errors import ArtifactError
 from facedeploy.core.table import aligned
 from facedeploy.perf.report import PerfReport
 
@@ -12,25 +12,20 @@ PLACE = "{batch}"
 
 
 def prefixes_of(pattern: str, batches: Sequence[int]) -> dict[int, Path]:
-    """The prefix of each batch: `pattern` with `{batch}` replaced.
+    """The prefix of each batch: `pattern`, which holds them all, or with its `{batch}` replaced.
 
-    Raises ConfigError for a pattern without it, ArtifactError that lists what is not there, or holds another batch.
+    Raises ArtifactError that lists what is not there, or holds other batches.
     """
-    how = "an artifact holds one batch; export with --batch N, compile with frontend.shape.input=[N, 3, H, W]"
-    if PLACE not in pattern:
-        raise ConfigError(
-            f"--batches: got -m {pattern}, expected a prefix with {PLACE} in it, such as "
-            f"deploy_weights/x_b{PLACE}/mod: {how}"
-        )
+    how = "compile with the batch in frontend.shape or frontend.ladder"
     prefixes = {batch: Path(pattern.replace(PLACE, str(batch))) for batch in batches}
     folders = {path: path if path.is_dir() else path.parent for path in prefixes.values()}
     missing = [str(path) for path, folder in folders.items() if not (folder / MANIFEST).is_file()]
     if missing:
         raise ArtifactError(f"--batches: there is no artifact at {', '.join(missing)}: {how}")
     for batch, prefix in prefixes.items():
-        held = open_artifact(prefix).manifest.batch
-        if held != batch:
-            raise ArtifactError(f"--batches: {prefix} holds batch {held}, expected {batch}: {how}")
+        held = {rung.batch for rung in open_artifact(prefix).manifest.ladder}
+        if batch not in held:
+            raise ArtifactError(f"--batches: {prefix} holds {', '.join(map(str, sorted(held)))}, not {batch}: {how}")
     return prefixes
 
 

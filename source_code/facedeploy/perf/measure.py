@@ -12,6 +12,7 @@ from facedeploy.perf.processes import run_in_processes
 from facedeploy.perf.report import LatencyMs, PerfReport
 from facedeploy.perf.workload import STAGES, Workload, run_workload
 from facedeploy.runtime.face_detector import FaceDetector
+from facedeploy.runtime.ladder import Canvas
 from facedeploy.runtime.threads import threads_of_call
 
 
@@ -22,6 +23,8 @@ def measure(
     confidence_threshold: float | None = None,
     nms_threshold: float | None = None,
     max_detections: int | None = None,
+    canvas: Canvas | None = None,
+    batch: int | None = None,
     source_hw: tuple[int, int] | None = None,
     files: Sequence[Path] = (),
     rate: float | None = None,
@@ -33,6 +36,7 @@ def measure(
 ) -> PerfReport:
     """Run `processes` times `instances` instances of an artifact side by side, each `iterations` batches.
 
+    `canvas` and `batch` are what `FaceDetector.from_artifact` says.
     Images are `files`, decoded beforehand, or random, of `source_hw` px (default: the canvas). With `rate`, so many
     batches arrive a second, evenly, for whichever instance of a process is free, and latency counts from then; without,
     each instance runs batch after batch. `threads` of each instance: by default the config's
@@ -47,6 +51,8 @@ def measure(
         confidence_threshold=confidence_threshold,
         nms_threshold=nms_threshold,
         max_detections=max_detections,
+        canvas=canvas,
+        batch=batch,
         instances=instances,
         threads=threads,
         device=device,

@@ -59,7 +59,7 @@ def run_workload(load: Workload, index: int = 0, meet: Callable[[], None] = lamb
     images = _images(load, detector)
     turns = itertools.count()
     preprocess, to_source = detector.preprocess(), ToSource()
-    infers = [Infer(model, detector.params, detector.nms) for model in detector.models]
+    infers = detector.infers()
     clock = time.monotonic
     stopped = threading.Event()
 
@@ -81,9 +81,9 @@ def run_workload(load: Workload, index: int = 0, meet: Callable[[], None] = lamb
         begun = clock()
         preprocess(unit)
         prepared = clock()
-        outputs = infer.infer(unit)
+        calls = infer.infer(unit)
         inferred = clock()
-        infer.postprocess(unit, outputs)
+        infer.postprocess(calls)
         to_source(unit)
         return begun - due, prepared - begun, inferred - prepared, clock() - inferred
 
@@ -119,5 +119,5 @@ def _images(load: Workload, detector: FaceDetector) -> list[Pixels]:
     """Decoded before anything is measured."""
     if load.files:
         return [read_image(path) for path in load.files]
-    height, width = load.source_hw or detector.params.canvas_hw
+    height, width = load.source_hw or detector.canvases[0].canvas_hw
     return [np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)]

@@ -1,5 +1,6 @@
-"""The compiled letterbox of an artifact."""
+"""The compiled letterbox of an artifact, and which of its canvases an image is laid on."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,3 +38,19 @@ class CanvasMaker:
         swap = order != self.params.color_order
         self.function(readable, canvas, *box.content_hw, top, left, int(swap), *self.params.fill)
         return canvas, box
+
+
+def nearest(makers: Sequence[CanvasMaker], image: Pixels) -> CanvasMaker:
+    """Of those on whose canvas the image is largest, the one with the least padding.
+
+    What is no image gets any: the maker says so.
+    """
+    if len(makers) == 1 or getattr(image, "ndim", 0) != 3:
+        return makers[0]
+    height, width = image.shape[:2]
+
+    def suits(maker: CanvasMaker) -> tuple[int, int]:
+        canvas_h, canvas_w = maker.params.canvas_hw
+        return min(canvas_h * width, canvas_w * height), -canvas_h * canvas_w
+
+    return max(makers, key=suits)

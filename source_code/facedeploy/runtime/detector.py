@@ -17,6 +17,7 @@ from facedeploy.core.normalization import ColorOrder
 from facedeploy.detect.selection import Selection
 from facedeploy.image.operations import Pixels, check_pixels
 from facedeploy.runtime.face_detector import FaceDetector
+from facedeploy.runtime.ladder import Canvas
 from facedeploy.runtime.operator import Work
 
 Floats = npt.NDArray[np.float32]
@@ -86,6 +87,7 @@ def build_detector(
     clip_boxes: bool = False,
     device: int = 0,
     *,
+    canvas: Canvas | None = None,
     order: ColorOrder = "RGB",
     biggest_face: bool = False,
     margin: float = 0.0,
@@ -98,9 +100,10 @@ def build_detector(
     the better. `order` is that of the channels of the images to come: "RGB", as users of face_detection pass them, or
     "BGR", as cv2.imread reads them. (A FaceDetector, which reads files too, takes BGR unless told otherwise.)
 
-    An artifact has one canvas, to whose size each image is fitted with its aspect. `max_resolution` limits the longer
-    side of what is seen there, px: the image lies in the middle of the canvas, smaller than it would. It never
-    enlarges; from the canvas's longer side up it changes nothing, and below it costs as much time as without.
+    Each image is fitted, with its aspect, to the size of the artifact's canvas; of several, `canvas` says to which, as
+    `FaceDetector.from_artifact` has it. `max_resolution` limits the longer side of what is seen there, px: the image
+    lies in the middle of the canvas, smaller than it would. It never enlarges; from the canvas's longer side up it
+    changes nothing, and below it costs as much time as without.
 
     `fp16_inference` takes the fp16 artifact of a name; a prefix given with it must be that of an fp16 artifact.
     Without it a prefix may be of any dtype. `clip_boxes`, `biggest_face`, `margin`, `min_size` and `max_size`: see
@@ -123,17 +126,20 @@ def build_detector(
         find_artifact(name_or_prefix, "fp16" if fp16_inference else "fp32"),
         confidence_threshold=float(confidence_threshold),
         nms_threshold=float(nms_iou_threshold),
+        canvas=canvas,
         device=device,
     )
-    manifest = detector.models[0].manifest
+    manifest = detector.artifact.manifest
     if fp16_inference and manifest.dtype != "fp16":
         raise ArtifactError(
-            f"fp16_inference: {detector.models[0].artifact.prefix} holds {manifest.dtype}, expected fp16: give the "
+            f"fp16_inference: {detector.artifact.prefix} holds {manifest.dtype}, expected fp16: give the "
             "prefix of an artifact that was compiled with backend.dtype fp16"
         )
     if max_resolution is not None:
-        geometry = _limited(detector.params.geometry, int(max_resolution))
-        detector = FaceDetector(detector.models, replace(detector.params, geometry=geometry), detector.nms)
+        canvases = [
+            replace(params, geometry=_limited(params.geometry, int(max_resolution))) for params in detector.canvases
+        ]
+        detector = FaceDetector(detector.instances, canvases, detector.nms)
     return Detector(detector, order, selection)
 
 

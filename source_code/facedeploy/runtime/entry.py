@@ -6,7 +6,7 @@ from typing import Any
 import numpy.typing as npt
 import tvm_ffi
 
-from facedeploy.artifact.manifest import Manifest
+from facedeploy.artifact.manifest import Rung
 from facedeploy.runtime.input_array import InputArray
 from facedeploy.runtime.memory import Bytes, huge
 from facedeploy.runtime.results import Array, Results, in_use
@@ -18,11 +18,11 @@ REFUSALS = ValueError, TypeError, BufferError, RuntimeError  # Of an array that 
 class Buffers:
     """What one call at a time writes to: a workspace, results, a copy of an input that code cannot read as it lies."""
 
-    def __init__(self, manifest: Manifest, parameters: Bytes, input_array: InputArray) -> None:
+    def __init__(self, rung: Rung, parameters: Bytes, input_array: InputArray) -> None:
         self.input = input_array
-        self.workspace = huge(manifest.workspace_bytes)
+        self.workspace = huge(rung.workspace_bytes)
         self.regions = tvm_ffi.from_dlpack(parameters), tvm_ffi.from_dlpack(self.workspace)
-        self._outputs = manifest.outputs
+        self._outputs = rung.outputs
         self._results: list[Results] = []
 
     def free_results(self) -> Results:

@@ -3,14 +3,16 @@
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from pathlib import Path
 
+from facedeploy.artifact.store import Artifact
 from facedeploy.config.vdsp_params import Geometry, VdspParams
 from facedeploy.core.detections import Detections
-from facedeploy.core.errors import ArtifactError, ConfigError, ShapeError
+from facedeploy.core.errors import ArtifactError, ConfigError
 from facedeploy.core.nms_params import NmsParams
 from facedeploy.core.normalization import ColorOrder, NormaType
 from facedeploy.image.operations import Pixels
 from facedeploy.image.vdsp import normalization_from_vdsp
 from facedeploy.runtime.graph import Graph, Operator, Stage
+from facedeploy.runtime.ladder import Canvas, on_canvas, rungs_for
 from facedeploy.runtime.model import Model
 from facedeploy.runtime.operator import Decode, Infer, Preprocess, ToSource, Work
 from facedeploy.runtime.stream import Stream
@@ -23,30 +25,45 @@ _DECODE = Decode()
 class FaceDetector:
     """Detects faces with one or more instances of a compiled model.
 
-    `note` is a sentence worth telling the user, or empty: the vdsp JSON asks for another normalization than the
-    artifact was built for.
+    `instances` have one model for each shape in use. `canvases` say how an image is laid on each of their canvases,
+    and normalized, which is the same for all. `note` is a sentence worth telling the user, or empty: the vdsp JSON asks
+    for another normalization than the artifact was built for.
     """
 
     def __init__(
-        self, models: list[Model], params: VdspParams, nms: NmsParams, decoders: int = 1, note: str = ""
+        self,
+        instances: Sequence[Sequence[Model]],
+        canvases: Sequence[VdspParams],
+        nms: NmsParams,
+        decoders: int = 1,
+        note: str = "",
     ) -> None:
-        self.models, self.params, self.nms, self.decoders, self.note = models, params, nms, decoders, note
+        self.instances, self.canvases, self.nms, self.decoders, self.note = instances, canvases, nms, decoders, note
+
+    @property
+    def artifact(self) -> Artifact:
+        """What is compiled."""
+        return self.instances[0][0].artifact
 
     @property
     def batch(self) -> int:
-        """Images that the artifact takes at a time."""
-        return self.models[0].batch
+        """The most images that a call takes."""
+        return max(model.batch for model in self.instances[0])
 
     def preprocess(self) -> Preprocess:
         """The operator from pixels to the canvas."""
-        return Preprocess(self.models[0].canvas_maker(self.params))
+        return Preprocess([self.instances[0][0].canvas_maker(params) for params in self.canvases])
+
+    def infers(self) -> list[Infer]:
+        """The operator from the canvas to slots, for each instance."""
+        return [Infer(models, self.canvases[0], self.nms) for models in self.instances]
 
     def slots_graph(self, decode: Operator, then: Sequence[Stage] = ()) -> Graph:
         """The graph from sources that `decode` reads to slots in canvas px, and whatever comes `then`."""
         stages = (
             Stage("decode", [decode] * self.decoders),
             Stage("preprocess", [self.preprocess()]),
-            Stage("infer", [Infer(model, self.params, self.nms) for model in self.models]),
+            Stage("infer", self.infers()),
         )
         return Graph((*stages, *then), self.batch)
 
@@ -63,6 +80,8 @@ class FaceDetector:
         confidence_threshold: float | None = None,
         nms_threshold: float | None = None,
         max_detections: int | None = None,
+        canvas: Canvas | None = None,
+        batch: int | None = None,
         instances: int = 1,
         decoders: int = 1,
         threads: int | None = None,
@@ -70,13 +89,16 @@ class FaceDetector:
     ) -> "FaceDetector":
         """Open `.../mod`. Without `vdsp_params`: letterbox to the artifact's canvas, normalization of its manifest.
 
-        Thresholds and `max_detections` default to the manifest's. Raises ArtifactError, DeviceError, ConfigError for a
-        threshold out of range, and ShapeError when the JSON's canvas is not the artifact's.
+        Of an artifact with several shapes, `canvas` is the one to use, (height, width) px, or "nearest": for each image
+        the smallest of those that show it largest. It defaults to the JSON's, else to the artifact's first. A call
+        takes up to `batch` images, by default as many as the artifact's first shape. Thresholds and `max_detections`
+        default to the manifest's. Raises ArtifactError, DeviceError, ConfigError for a threshold out of range or a JSON
+        whose layout cannot be had on another canvas, and ShapeError for a canvas or batch that the artifact lacks.
         """
         models = Model.open_instances(prefix, instances, device=device, threads=threads)
-        manifest = models[0].manifest
+        artifact, manifest = models[0].artifact, models[0].manifest
         if manifest.postprocess is None:
-            raise ArtifactError(f"{models[0].artifact.prefix} was compiled without graph.extra_ops: no boxes")
+            raise ArtifactError(f"{artifact.prefix} was compiled without graph.extra_ops: no boxes")
         default = manifest.postprocess.nms
         try:
             nms = NmsParams(
@@ -86,18 +108,14 @@ class FaceDetector:
             )
         except ValueError as error:
             raise ConfigError(str(error)) from error
-        params = vdsp_params or letterbox_params(models[0])
-        if params.canvas_hw != models[0].canvas_hw:
-            (got_h, got_w), (height, width) = params.canvas_hw, models[0].canvas_hw
-            raise ShapeError(
-                f"the vdsp JSON makes a canvas of {got_w}x{got_h} (width x height), {models[0].artifact.prefix} holds "
-                f"{width}x{height}: set OimageWidth and OimageHeight to that, or compile for the JSON's size"
-            )
+        params = vdsp_params or letterbox_params(artifact)
+        rungs = rungs_for(artifact, params.canvas_hw, canvas, batch)
+        canvases = [on_canvas(params, hw) for hw in dict.fromkeys(rung.canvas_hw for rung in rungs)]
         wanted, built = normalization_from_vdsp(params), manifest.normalization
         note = ""
         if built is not None and wanted != built:
             note = f"the vdsp JSON normalizes as {wanted}, the artifact was built for {built}: the JSON is followed"
-        return cls(models, params, nms, decoders, note)
+        return cls([[model.at(rung) for rung in rungs] for model in models], canvases, nms, decoders, note)
 
     def detect(self, image: Image, order: ColorOrder = "BGR") -> Detections:
         """Faces in one image, a file or (h, w, 3) u8 pixels in `order`. Raises ImageError when it is none."""
@@ -127,16 +145,17 @@ class FaceDetector:
         return Stream(self.graph(then, decode), depth).run_async(map(_work, images))
 
 
-def letterbox_params(model: Model) -> VdspParams:
+def letterbox_params(artifact: Artifact) -> VdspParams:
     """What the vdsp JSON would say of the artifact's own canvas and normalization.
 
     Raises ArtifactError when the artifact has no normalization, so that only a JSON can tell.
     """
-    normalization = model.manifest.normalization
+    normalization = artifact.manifest.normalization
     if normalization is None:
         raise ArtifactError(
-            f"{model.artifact.prefix} was compiled without dataset.process_ops: give a vdsp JSON (--vdsp_params_info)"
+            f"{artifact.prefix} was compiled without dataset.process_ops: give a vdsp JSON (--vdsp_params_info)"
         )
+    canvas_hw = artifact.manifest.base.canvas_hw
     kinds: dict[float, NormaType] = {
         1.0: "MINUSMEAN_DIVSTD",
         127.5: "DIV1275_MINUSONE",
@@ -144,12 +163,12 @@ def letterbox_params(model: Model) -> VdspParams:
     }
     if normalization.scale not in kinds:
         raise ArtifactError(
-            f"{model.artifact.prefix} divides pixels by {normalization.scale:g}, which is none of the kinds of "
+            f"{artifact.prefix} divides pixels by {normalization.scale:g}, which is none of the kinds of "
             "normalization: give a vdsp JSON (--vdsp_params_info)"
         )
     return VdspParams(
         op_type="FUSION_OP_RGB_LETTERBOX_CVTCOLOR_NORM_TENSOR",
-        geometry=Geometry(model.canvas_hw, model.canvas_hw, keep_aspect=True),
+        geometry=Geometry(canvas_hw, canvas_hw, keep_aspect=True),
         resize_type="BILINEAR_CV",
         color_order=normalization.color_order,
         norma_type=kinds[normalization.scale],

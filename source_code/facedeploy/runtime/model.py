@@ -11,7 +11,7 @@ import numpy.typing as npt
 import tvm
 import tvm_ffi
 
-from facedeploy.artifact.manifest import LETTERBOX, lay_out
+from facedeploy.artifact.manifest import LETTERBOX, Rung, lay_out
 from facedeploy.artifact.store import Artifact, open_artifact
 from facedeploy.config.vdsp_params import VdspParams
 from facedeploy.core.errors import ArtifactError, ShapeError
@@ -32,31 +32,32 @@ FloatArray = npt.NDArray[np.float32]
 
 
 class Model:
-    """One instance of an artifact's code with its own buffers; `threads` is how many threads one call uses.
+    """One instance of an artifact's code, for one shape, with its own buffers; `threads` is how many one call uses.
 
     Several threads may call it side by side: each call under way at a time has a workspace of its own.
     """
 
-    def __init__(self, artifact: Artifact, library: Any, parameters: Bytes, threads: int) -> None:
+    def __init__(self, artifact: Artifact, rung: Rung, library: Any, parameters: Bytes, threads: int) -> None:
         self.artifact = artifact
         self.manifest = artifact.manifest
+        self.rung = rung
         self.threads = threads
         self._library = library
         self._parameters = parameters
-        self._main = self._entry("main", self.manifest.inputs[0], self.manifest.input_alignment)
+        self._main = self._entry("main", rung.input, rung.input_alignment)
         canvases = TensorSpec("pixels", (self.batch, *self.canvas_hw, 3), "uint8")
         self._pixels = self._entry("pixels", canvases, 1) if self.manifest.normalization else None
 
     @classmethod
     def open(cls, prefix: str | Path, *, device: int = 0, threads: int | None = None) -> "Model":
-        """Open one instance of `.../mod`; see `open_instances`."""
+        """Open one instance of `.../mod`, for its first shape; see `open_instances`."""
         return cls.open_instances(prefix, 1, device=device, threads=threads)[0]
 
     @classmethod
     def open_instances(
         cls, prefix: str | Path, count: int, *, device: int = 0, threads: int | None = None
     ) -> list["Model"]:
-        """Open `count` instances that share code and weights.
+        """Open `count` instances, for the artifact's first shape, that share code and weights.
 
         `threads` for each call: by default the config's `backend.compile.threads`, else the CPUs shared out among the
         instances. Raises ArtifactError (missing, damaged, foreign) and DeviceError (another machine's; no such device;
@@ -69,7 +70,7 @@ class Model:
         try:
             library = _load(artifact.code)
             parameters = read_parameters(artifact)
-            return [cls(artifact, library, parameters, threads) for _ in range(count)]
+            return [cls(artifact, artifact.manifest.base, library, parameters, threads) for _ in range(count)]
         except (RuntimeError, OSError, ValueError, KeyError, AttributeError) as error:
             reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             raise ArtifactError(
@@ -77,15 +78,21 @@ class Model:
                 f"{artifact.manifest.versions.tvm}, here is {tvm.__version__}: compile the model again"
             ) from error
 
+    def at(self, rung: Rung) -> "Model":
+        """The same instance, its code and weights, for another shape of the artifact."""
+        if rung is self.rung:
+            return self
+        return Model(self.artifact, rung, self._library, self._parameters, self.threads)
+
     @property
     def canvas_hw(self) -> tuple[int, int]:
-        """Height and width, px, of the one canvas that this artifact takes."""
-        return self.manifest.canvas_hw
+        """Height and width, px, of the canvas."""
+        return self.rung.canvas_hw
 
     @property
     def batch(self) -> int:
         """Images that one call takes."""
-        return self.manifest.batch
+        return self.rung.batch
 
     def infer(self, tensor: FloatArray) -> dict[str, FloatArray]:
         """Normalized input (N, 3, H, W) float32 -> outputs by name. Raises ShapeError for another shape or dtype."""
@@ -124,10 +131,10 @@ class Model:
                 else tvm_ffi.from_dlpack(np.ndarray(at.shape, at.dtype, regions[at.region], at.offset))
                 for at in call.arguments
             ]
-            for call in self.manifest.calls
+            for call in self.rung.calls
         ]
         arguments = image, *buffers.regions, results.tensor
-        return Trace(self._library, self.manifest.calls, tensors, lambda: self._main.function(*arguments), self.threads)
+        return Trace(self._library, self.rung.calls, tensors, lambda: self._main.function(*arguments), self.threads)
 
     def detect(self, outputs: Mapping[str, FloatArray], params: NmsParams | None = None) -> Slots:
         """Outputs of `infer` -> slots in canvas px, by the compiled post-processing.
@@ -143,8 +150,8 @@ class Model:
             raise ShapeError(
                 f"got outputs {', '.join(outputs) or 'none'}; {self.artifact.prefix} decodes {', '.join(post.inputs)}"
             )
-        heads = {spec.name: InputArray(spec, FLOAT_BYTES, self.artifact.prefix) for spec in self.manifest.outputs}
-        kernel = self._library.get_function(post.type, True)
+        heads = {spec.name: InputArray(spec, FLOAT_BYTES, self.artifact.prefix) for spec in self.rung.outputs}
+        kernel = self._library.get_function(post.type + self.rung.suffix, True)
         shapes = [(self.batch, params.max_detections, width) for width in (1, 4, 10)]
         offsets, size = lay_out(bytes_of(shape, "float32") for shape in shapes)
         memory = aligned(size)
@@ -155,9 +162,9 @@ class Model:
 
     def _entry(self, name: str, spec: TensorSpec, alignment: int) -> Entry:
         def new_buffers() -> Buffers:
-            return Buffers(self.manifest, self._parameters, InputArray(spec, alignment, self.artifact.prefix))
+            return Buffers(self.rung, self._parameters, InputArray(spec, alignment, self.artifact.prefix))
 
-        return Entry(self._library.get_function(name, True), new_buffers, self.threads)
+        return Entry(self._library.get_function(name + self.rung.suffix, True), new_buffers, self.threads)
 
 
 _LOADED: dict[Path, tuple[int, int]] = {}  # Device and inode of the library that was first loaded from a path.

@@ -1,6 +1,6 @@
 """The operators of a detection graph: each takes a unit of work and returns what the next one takes."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from facedeploy.core.normalization import ColorOrder
 from facedeploy.detect.slots import Slots, detections_of
 from facedeploy.image.decode import read_image
 from facedeploy.image.vdsp import normalization_from_vdsp, normalize
-from facedeploy.runtime.canvas import CanvasMaker
+from facedeploy.runtime.canvas import CanvasMaker, nearest
 from facedeploy.runtime.model import Model
 
 Pixels = npt.NDArray[np.uint8]
@@ -42,7 +42,7 @@ class Work:
     error: FacedeployError | None = None
 
 
-Unit = Sequence[Work]  # As many images as the model's batch, fewer at the end.
+Unit = Sequence[Work]  # As many images as the largest batch, fewer at the end.
 
 
 @dataclass(frozen=True)
@@ -72,9 +72,9 @@ def _pixels(source: Pixels) -> Pixels:
 
 @dataclass(frozen=True)
 class Preprocess:
-    """Pixels -> canvas, by the vdsp JSON."""
+    """Pixels -> canvas, by the vdsp JSON; of several, on the `nearest` canvas."""
 
-    make_canvas: CanvasMaker
+    makers: Sequence[CanvasMaker]
 
     def __call__(self, unit: Unit) -> Unit:
         """Fill `canvas` and `letterbox`, or set `error` when the pixels are not an image's."""
@@ -82,53 +82,90 @@ class Preprocess:
             if work.image is None:
                 continue
             try:
-                work.canvas, work.letterbox = self.make_canvas(work.image, work.order)
+                work.canvas, work.letterbox = nearest(self.makers, work.image)(work.image, work.order)
             except FacedeployError as error:
                 work.error = error
         return unit
 
 
 @dataclass(frozen=True)
-class Infer:
-    """Canvas -> slots: the compiled model and the compiled post-processing."""
+class Inferred:
+    """What one call of a model made of these images: outputs by name."""
 
     model: Model
+    works: Sequence[Work]
+    outputs: Outputs
+
+
+@dataclass(frozen=True)
+class Infer:
+    """Canvas -> slots: the compiled model and the compiled post-processing.
+
+    `models` are one instance for each shape that it takes; the `params` normalize.
+    """
+
+    models: Sequence[Model]
     params: VdspParams
     nms: NmsParams | None = None
     _as_pixels: bool = field(init=False)
+    _by_canvas: Mapping[tuple[int, ...], Sequence[Model]] = field(init=False)
 
     def __post_init__(self) -> None:
         # The u8 entry saves the float copy, where it means the same.
-        same = self.model.manifest.normalization == normalization_from_vdsp(self.params)
+        same = self.models[0].manifest.normalization == normalization_from_vdsp(self.params)
         object.__setattr__(self, "_as_pixels", same)
+        by_canvas: dict[tuple[int, ...], list[Model]] = {}
+        for model in sorted(self.models, key=lambda model: -model.batch):
+            by_canvas.setdefault(model.canvas_hw, []).append(model)
+        object.__setattr__(self, "_by_canvas", by_canvas)
 
     def __call__(self, unit: Unit) -> Unit:
-        """Fill `slots`. A unit smaller than the batch is filled up with black canvases, whose results are dropped."""
-        usable = [work for work in unit if work.canvas is not None]
-        if usable:
-            self.postprocess(usable, self.infer(usable))
+        """Fill `slots`."""
+        self.postprocess(self.infer(unit))
         return unit
 
-    def infer(self, unit: Unit) -> Outputs:
-        """The first half, for images that all have a canvas: outputs of the model by name."""
-        canvases = self._batch([work.canvas for work in unit if work.canvas is not None])
+    def infer(self, unit: Unit) -> list[Inferred]:
+        """The first half: calls of the model, for the images that have a canvas.
+
+        Fewer images than any batch are filled up with black canvases, whose results are dropped.
+        """
+        return [self._call(model, works) for model, works in self._calls(unit)]
+
+    def postprocess(self, calls: Sequence[Inferred]) -> None:
+        """The second half: fill `slots` of the images of those calls."""
+        for call in calls:
+            slots = call.model.detect(call.outputs, self.nms)
+            for position, work in enumerate(call.works):
+                work.slots = Slots(*(part[position : position + 1] for part in slots))
+
+    def _calls(self, unit: Unit) -> Iterator[tuple[Model, Sequence[Work]]]:
+        """Images of one canvas go together, as many as there is a batch for."""
+        groups: dict[tuple[int, ...], list[Work]] = {}
+        for work in unit:
+            if work.canvas is not None:
+                groups.setdefault(work.canvas.shape[:2], []).append(work)
+        for canvas_hw, works in groups.items():
+            models, start = self._by_canvas[canvas_hw], 0
+            while left := works[start:]:
+                model = next((model for model in models if model.batch <= len(left)), models[-1])
+                yield model, left[: model.batch]
+                start += model.batch
+
+    def _call(self, model: Model, works: Sequence[Work]) -> Inferred:
+        canvases = _batch(model, [work.canvas for work in works if work.canvas is not None])
         if self._as_pixels:
-            return self.model.infer_pixels(canvases)
-        return self.model.infer(np.stack([normalize(canvas, self.params) for canvas in canvases]))
+            return Inferred(model, works, model.infer_pixels(canvases))
+        tensor = np.stack([normalize(canvas, self.params) for canvas in canvases])
+        return Inferred(model, works, model.infer(tensor))
 
-    def _batch(self, canvases: Sequence[Pixels]) -> Pixels:
-        if self.model.batch == 1:
-            return canvases[0][None]
-        batch = np.zeros((self.model.batch, *self.model.canvas_hw, 3), np.uint8)
-        for position, canvas in enumerate(canvases):
-            batch[position] = canvas
-        return batch
 
-    def postprocess(self, unit: Unit, outputs: Outputs) -> None:
-        """The second half: fill `slots` of the same images."""
-        slots = self.model.detect(outputs, self.nms)
-        for position, work in enumerate(unit):
-            work.slots = Slots(*(part[position : position + 1] for part in slots))
+def _batch(model: Model, canvases: Sequence[Pixels]) -> Pixels:
+    if model.batch == 1:
+        return canvases[0][None]
+    batch = np.zeros((model.batch, *model.canvas_hw, 3), np.uint8)
+    for position, canvas in enumerate(canvases):
+        batch[position] = canvas
+    return batch
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from facedeploy.artifact.manifest import calls_of
 from facedeploy.artifact.parameters import parameter_layout
 from facedeploy.artifact.store import Artifact
 from facedeploy.core.errors import ArtifactError
@@ -15,7 +16,7 @@ def read_parameters(artifact: Artifact) -> Bytes:
     """
     manifest, file = artifact.manifest, artifact.params
     try:
-        layout = parameter_layout(manifest.calls, manifest.weights)
+        layout = parameter_layout(calls_of(manifest.ladder), manifest.weights)
         if layout.file_bytes != file.stat().st_size:
             raise ValueError(f"{file.name} has {file.stat().st_size} bytes, its parameters are {layout.file_bytes}")
     except (ValueError, TypeError) as error:  # TypeError: numpy does not know a dtype.

@@ -186,14 +186,14 @@ def test_compiled_model_is_measured_once_and_computes_the_same(
     artifact = compile_model(tuned, lines.append)
     told = [line for line in lines if line.startswith("backend.tune: ")]
     assert len(told) == 3
-    reasons = [kernel.reason for kernel in artifact.manifest.kernels]
+    reasons = [kernel.reason for kernel in artifact.manifest.base.kernels]
     assert ["measured: " in reason for reason in reasons] == [False, True, True, True]
     image = np.random.default_rng(1).random((1, 3, 8, 12), np.float32)
     check_close(Model.open(artifact.prefix).infer(image), run_onnx(net, image))
 
     monkeypatch.setattr(tuner, "microseconds_of", lambda *_, **__: broken(()))
     again = compile_model(tuned, lines.append)
-    assert [kernel.reason for kernel in again.manifest.kernels] == reasons
+    assert [kernel.reason for kernel in again.manifest.base.kernels] == reasons
 
 
 @pytest.mark.parametrize("index", [1, -1])
@@ -212,7 +212,7 @@ def test_other_candidates_than_the_model_s_compute_the_same(
 
     monkeypatch.setattr(tuner, "microseconds_of", fastest_at)
     artifact = compile_model(tuned)
-    reasons = [kernel.reason for kernel in artifact.manifest.kernels if kernel.reason.startswith("measured: ")]
+    reasons = [kernel.reason for kernel in artifact.manifest.base.kernels if kernel.reason.startswith("measured: ")]
     assert len(reasons) == 3
     assert reasons[0].startswith("measured: winograd" if index == 1 else "measured: direct")
     image = np.random.default_rng(1).random((1, 3, 8, 12), np.float32)
@@ -222,7 +222,7 @@ def test_other_candidates_than_the_model_s_compute_the_same(
 def test_untuned_model_measures_and_writes_no_choices(tuned: BuildConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tuner, "microseconds_of", lambda *_, **__: broken(()))
     artifact = compile_model(replace(tuned, backend=replace(tuned.backend, tune=False)))
-    assert not any("measured" in kernel.reason for kernel in artifact.manifest.kernels)
+    assert not any("measured" in kernel.reason for kernel in artifact.manifest.base.kernels)
     assert not (Path(tuned.workspace.path) / "tuning.json").exists()
 
 

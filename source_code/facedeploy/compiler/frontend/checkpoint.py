@@ -31,8 +31,13 @@ def find_checkpoint(frontend: Frontend, note: Callable[[str], None]) -> Path:
 
 
 def image_spec(frontend: Frontend) -> TensorSpec:
-    """The input that the model is compiled for."""
-    return TensorSpec(frontend.input_name, frontend.shape_nchw, "float32")
+    """The input that the model is read, and first compiled, for."""
+    return image_specs(frontend)[0]
+
+
+def image_specs(frontend: Frontend) -> list[TensorSpec]:
+    """All inputs that the model is compiled for."""
+    return [TensorSpec(frontend.input_name, shape, "float32") for shape in frontend.shapes]
 
 
 def read_checkpoint(path: Path, frontend: Frontend) -> Any:

@@ -15,6 +15,7 @@ import tvm
 from tvm import relax, tirx
 
 from facedeploy.compiler.frontend.prepare_onnx import dequantize_constants, prepare_onnx
+from facedeploy.compiler.frontend.reshape_onnx import reshape_onnx
 from facedeploy.compiler.graph.attributes import Layer, with_layers
 from facedeploy.compiler.reason import reason_of
 from facedeploy.core.errors import CompileError
@@ -79,6 +80,23 @@ def import_onnx(model: Any, image: TensorSpec, file: Path) -> tuple[tvm.IRModule
     types = returned.fields if isinstance(returned, tvm.ir.TupleType) else [returned]
     module = with_layers(module, layers)
     return module, [_output_spec(entry.name, kind, file) for entry, kind in zip(model.graph.output, types, strict=True)]
+
+
+def at_shape(model: Any, known: TensorSpec, image: TensorSpec, file: Path) -> Any:
+    """An onnx.ModelProto made for the input `known`, for the input `image`.
+
+    `file` is for the errors. Raises CompileError for a model whose nodes do not say what they would do there.
+    """
+    if image == known:
+        return model
+    _check_input(model, known, file)
+    try:
+        return reshape_onnx(model, known, image)
+    except ValueError as error:
+        raise CompileError(
+            f"frontend.ladder: {file} cannot be had for {list(image.shape)}: {error}; "
+            "leave that shape out, or compile an export of it as an artifact of its own"
+        ) from error
 
 
 def _layers(model: Any, prepared: Any) -> list[Layer]:

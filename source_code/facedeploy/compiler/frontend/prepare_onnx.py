@@ -39,11 +39,11 @@ def prepare_onnx(model: Any, image: TensorSpec) -> Any:
     graph.input.extend(inputs)
     for side, size in zip(graph.input[0].type.tensor_type.shape.dim, image.shape, strict=True):
         side.dim_value = size
-    _forget_shapes(graph)  # A file's may hold for another input shape.
+    forget_shapes(graph)  # A file's may hold for another input shape.
     prepared.ir_version = max(prepared.ir_version, IR_VERSION)
     prepared = modernize_onnx(prepared)
     graph = prepared.graph
-    _forget_shapes(graph)  # onnx's converter writes those that it infers.
+    forget_shapes(graph)  # onnx's converter writes those that it infers.
     while _fold_constants(prepared):
         pass
     _leave_out_empty_inputs(graph)
@@ -57,7 +57,7 @@ def dequantize_constants(model: Any) -> None:
     _fold_constants(model, NEVER_FOLDED - {"DequantizeLinear"})
 
 
-def _forget_shapes(graph: Any) -> None:
+def forget_shapes(graph: Any) -> None:
     del graph.value_info[:]
     for output in graph.output:
         for side in output.type.tensor_type.shape.dim:
@@ -71,7 +71,7 @@ def _fold_constants(model: Any, never: Collection[str] = NEVER_FOLDED) -> bool:
     graph = model.graph
     known = {entry.name: onnx.numpy_helper.to_array(entry) for entry in graph.initializer}
     measured = any(node.op_type in ("Shape", "Size") for node in graph.node)
-    shapes = _static_shapes(model) if measured else {}
+    shapes = static_shapes(model) if measured else {}
     kept, folded = [], False
     for node in graph.node:
         results = None if node.op_type in never else _evaluate(node, known, shapes, model.opset_import)
@@ -87,7 +87,7 @@ def _fold_constants(model: Any, never: Collection[str] = NEVER_FOLDED) -> bool:
     return measured and folded
 
 
-def _static_shapes(model: Any) -> dict[str, tuple[int, ...]]:
+def static_shapes(model: Any) -> dict[str, tuple[int, ...]]:
     import onnx
 
     graph = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
@@ -104,10 +104,10 @@ def _settled_shapes(model: Any) -> dict[str, tuple[int, ...]]:
     graph = model.graph
     constants = {entry.name: entry for entry in graph.initializer}
     resized = [node for node in graph.node if node.op_type == "Resize"]
-    shapes = _static_shapes(model)
+    shapes = static_shapes(model)
     for node in resized:
         if node.input[0] in shapes and settle_scales(node, graph, constants, shapes[node.input[0]]):
-            shapes = _static_shapes(model)
+            shapes = static_shapes(model)
     return shapes
 
 

@@ -1,0 +1,117 @@
+"""An ONNX model that was exported at one shape of its input, for another: the same layers, the same weights."""
+
+from collections.abc import Mapping
+from fractions import Fraction
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from facedeploy.compiler.frontend.prepare_onnx import forget_shapes, static_shapes
+from facedeploy.core.tensor_spec import TensorSpec
+
+Shape = tuple[int, ...]
+
+SIZES = {"Resize": 3, "Reshape": 1}  # Nodes that may be given the sizes of what they make, and as which input.
+# Nodes that pick by number, or repeat, where such a number may stand for a size.
+COUNTING = ("Slice", "Split", "Gather", "GatherElements", "GatherND", "ScatterElements", "ScatterND", "Expand", "Tile")
+
+
+def reshape_onnx(model: Any, known: TensorSpec, image: TensorSpec) -> Any:
+    """A copy of an onnx.ModelProto made for the input `known`, whose input gets the shape of `image`.
+
+    Exporters write sizes as numbers: those of a Resize keep their ratio to what is resized, those of a Reshape follow
+    the sides that they are made of. Raises ValueError for a node of which it cannot be told what it would do.
+    """
+    import onnx
+
+    before = static_shapes(_with_input(model, known))
+    reshaped = _with_input(model, image)
+    graph = reshaped.graph
+    constants = {entry.name: onnx.numpy_helper.to_array(entry) for entry in graph.initializer}
+    after: Mapping[str, Shape] = {}
+    for node in graph.node:
+        if node.op_type == "Constant" and node.attribute[0].name == "value":
+            constants[node.output[0]] = onnx.numpy_helper.to_array(node.attribute[0].t)
+        place = SIZES.get(node.op_type)
+        if place is None and node.op_type not in COUNTING:
+            continue
+        if place is not None and (len(node.input) <= place or node.input[place] not in constants):
+            continue  # By scales, or by sizes that the model works out from the shape that it gets.
+        after = after or static_shapes(reshaped)
+        source, made = node.input[0], node.output[0]
+        if source not in before or source not in after:
+            raise ValueError(f"the shape that {_called(node)} reads cannot be inferred")
+        old, new = before[source], after[source]
+        if old == new:
+            continue
+        if place is None:
+            if any(old[axis] != new[axis] for axis in _axes(node, constants, len(old))):
+                raise ValueError(f"{_called(node)} may count what changes with the shape")
+            continue
+        sizes = (_resized if node.op_type == "Resize" else _regrouped)(old, before[made], new)
+        if sizes is None:
+            raise ValueError(
+                f"{_called(node)} makes {list(before[made])} of {list(old)}, which does not say what of {list(new)}"
+            )
+        node.input[place] = f"{made}.sizes"
+        graph.initializer.append(onnx.numpy_helper.from_array(np.array(sizes, np.int64), node.input[place]))
+        after = {}  # What follows gets other shapes.
+    return reshaped
+
+
+def _with_input(model: Any, image: TensorSpec) -> Any:
+    import onnx
+
+    copied = onnx.ModelProto()
+    copied.CopyFrom(model)
+    (entry,) = (entry for entry in copied.graph.input if entry.name == image.name)
+    for side, size in zip(entry.type.tensor_type.shape.dim, image.shape, strict=True):
+        side.dim_value = size
+    forget_shapes(copied.graph)
+    return copied
+
+
+def _called(node: Any) -> str:
+    return f"the {node.op_type} {node.name or node.output[0]}"
+
+
+def _axes(node: Any, constants: Mapping[str, Any], rank: int) -> list[int]:
+    """The axes along which a node counts, all that it could."""
+    if node.op_type in ("Split", "Gather"):
+        return [next((attribute.i for attribute in node.attribute if attribute.name == "axis"), 0)]
+    if node.op_type == "Slice" and len(node.input) > 3 and node.input[3] in constants:
+        return [int(axis) for axis in constants[node.input[3]]]
+    return list(range(rank))
+
+
+def _resized(old: Shape, made: Shape, new: Shape) -> Shape | None:
+    """As many pixels for each one as before."""
+    return _whole([side * Fraction(size, was) for side, size, was in zip(new, made, old, strict=True)])
+
+
+def _regrouped(old: Shape, made: Shape, new: Shape) -> Shape | None:
+    """Each side that changes is part of one side of what is made, which changes by the same factor.
+
+    Going along a side of n, neighbors `step` numbers apart, takes strides from `step` up to n `step`.
+    """
+    sides = [Fraction(size) for size in made]
+    for axis, (was, size) in enumerate(zip(old, new, strict=True)):
+        if was == size:
+            continue
+        step = prod(old[axis + 1 :])
+        parts = [
+            index
+            for index, side in enumerate(made)
+            if side > 1 and prod(made[index + 1 :]) <= step and was * step <= prod(made[index:])
+        ]
+        if was == 1:  # Has no strides. A batch of one is told by its place.
+            parts = [0] if axis == 0 and made[:1] == (1,) else []
+        if len(parts) != 1:
+            return None
+        sides[parts[0]] *= Fraction(size, was)
+    return _whole(sides)
+
+
+def _whole(sides: list[Fraction]) -> Shape | None:
+    return tuple(map(int, sides)) if all(side.denominator == 1 for side in sides) else None

@@ -1,0 +1,61 @@
+"""Which shapes of an artifact a detector uses."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Literal
+
+from facedeploy.artifact.manifest import Rung
+from facedeploy.artifact.store import Artifact
+from facedeploy.config.vdsp_params import VdspParams
+from facedeploy.core.errors import ConfigError, ShapeError
+
+Canvas = tuple[int, int] | Literal["nearest"]  # Height and width, px; or all that there are, to choose for each image.
+
+
+def rungs_for(
+    artifact: Artifact, default_hw: tuple[int, int], canvas: Canvas | None, batch: int | None
+) -> Sequence[Rung]:
+    """Those of `canvas`, by default of the canvas `default_hw`, that take up to `batch` images.
+
+    By default that is the batch of the first shape. Raises ShapeError for what the artifact does not hold.
+    """
+    ladder = artifact.manifest.ladder
+    canvas_hw = None if canvas == "nearest" else canvas or default_hw
+    fitting = [rung for rung in ladder if canvas_hw in (None, rung.canvas_hw)]
+    if not fitting:
+        raise ShapeError(
+            f"a canvas of {_text(canvas_hw)} (height x width): {artifact.prefix} holds "
+            f"{_listed(_text(rung.canvas_hw) for rung in ladder)}; take one of these (in a vdsp JSON, OimageHeight and "
+            "OimageWidth), or compile with that size in frontend.shape or frontend.ladder"
+        )
+    most = batch or artifact.manifest.base.batch
+    if batch is not None and all(rung.batch != batch for rung in fitting):
+        raise ShapeError(
+            f"batch {batch}: {artifact.prefix} holds {_listed(str(rung.batch) for rung in fitting)}; "
+            "frontend.shape and frontend.ladder of the build config decide"
+        )
+    return [rung for rung in fitting if rung.batch <= most] or fitting[:1]
+
+
+def on_canvas(params: VdspParams, canvas_hw: tuple[int, int]) -> VdspParams:
+    """The same on a canvas of another size, (height, width) px.
+
+    Raises ConfigError where an image does not have the whole canvas, so that its place on another is not known.
+    """
+    geometry = params.geometry
+    if canvas_hw == geometry.canvas_hw:
+        return params
+    if geometry.resize_hw != geometry.canvas_hw or geometry.origin_xy != (0, 0):
+        raise ConfigError(
+            f"the vdsp JSON lays images on a part of its canvas of {_text(geometry.canvas_hw)} (height x width), which "
+            f"does not say where on one of {_text(canvas_hw)}: leave --canvas out, or take a JSON that uses it all"
+        )
+    return replace(params, geometry=replace(geometry, canvas_hw=canvas_hw, resize_hw=canvas_hw))
+
+
+def _text(canvas_hw: tuple[int, int] | None) -> str:
+    return "x".join(map(str, canvas_hw or ()))
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(dict.fromkeys(names))

@@ -1,0 +1,129 @@
+"""Which of an artifact's shapes takes an image."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from facedeploy.artifact.store import open_artifact
+from facedeploy.config.vdsp_params import Geometry, VdspParams
+from facedeploy.core.errors import ConfigError, ShapeError
+from facedeploy.core.letterbox import Letterbox
+from facedeploy.runtime.canvas import CanvasMaker, nearest
+from facedeploy.runtime.detector import build_detector
+from facedeploy.runtime.face_detector import FaceDetector
+from facedeploy.runtime.ladder import on_canvas, rungs_for
+from facedeploy.runtime.operator import Work
+
+SIDES = st.integers(1, 3000)
+
+
+def letterbox_on(canvas_hw: tuple[int, int]) -> VdspParams:
+    return VdspParams(
+        op_type="FUSION_OP_RGB_LETTERBOX_CVTCOLOR_NORM_TENSOR",
+        geometry=Geometry(canvas_hw, canvas_hw, keep_aspect=True),
+        resize_type="BILINEAR_CV",
+        color_order="BGR",
+        norma_type="MINUSMEAN_DIVSTD",
+        mean=(104.0, 117.0, 123.0),
+        std=(1.0, 1.0, 1.0),
+    )
+
+
+@given(source_hw=st.tuples(SIDES, SIDES), sizes=st.lists(st.tuples(SIDES, SIDES), min_size=1, max_size=6, unique=True))
+def test_nearest_canvas_costs_the_image_no_pixel(source_hw, sizes) -> None:
+    """No canvas would show the image larger, and none that shows it as large is smaller."""
+    makers = [CanvasMaker(letterbox_on(hw)) for hw in sizes]
+    chosen = nearest(makers, np.broadcast_to(np.uint8(0), (*source_hw, 3))).params.canvas_hw
+
+    def content(canvas_hw):
+        return Letterbox.fit(source_hw, canvas_hw).content_hw
+
+    for other in sizes:
+        assert content(other)[0] <= content(chosen)[0]
+        assert content(other)[1] <= content(chosen)[1]
+        scales = [min(hw[0] * source_hw[1], hw[1] * source_hw[0]) for hw in (other, chosen)]
+        assert scales[0] < scales[1] or other[0] * other[1] >= chosen[0] * chosen[1]
+
+
+def test_shapes_of_the_detector(tiny_ladder) -> None:
+    artifact = open_artifact(tiny_ladder.prefix)
+
+    def shapes(canvas=None, batch=None, default_hw=(96, 128)):
+        return [rung.input.shape for rung in rungs_for(artifact, default_hw, canvas, batch)]
+
+    assert shapes() == [(1, 3, 96, 128)]
+    assert shapes(default_hw=(128, 96)) == [(1, 3, 128, 96)]
+    assert shapes(canvas=(64, 128)) == [(1, 3, 64, 128)]
+    assert shapes(batch=3) == [(1, 3, 96, 128), (3, 3, 96, 128)]
+    assert shapes("nearest") == [(1, 3, 96, 128), (1, 3, 64, 128), (1, 3, 128, 96)]
+    assert shapes("nearest", 3) == [(1, 3, 96, 128), (3, 3, 96, 128), (1, 3, 64, 128), (1, 3, 128, 96)]
+    with pytest.raises(
+        ShapeError, match=r"a canvas of 64x64 \(height x width\): .* holds 96x128, 64x128, 128x96; take"
+    ):
+        shapes((64, 64))
+    with pytest.raises(ShapeError, match=r"batch 2: .*/mod holds 1, 3; frontend\.shape and frontend\.ladder"):
+        shapes(batch=2)
+    with pytest.raises(ShapeError, match=r"batch 3: .*/mod holds 1; "):
+        shapes((64, 128), 3)
+
+
+def test_place_on_a_part_of_the_canvas_is_not_known_on_another() -> None:
+    params = letterbox_on((96, 128))
+    assert on_canvas(params, (96, 128)) is params
+    assert on_canvas(params, (64, 128)) == letterbox_on((64, 128))
+    part = VdspParams(**{**vars(params), "geometry": Geometry((96, 128), (80, 80), True, (8, 8))})
+    assert on_canvas(part, (96, 128)) is part
+    with pytest.raises(ConfigError, match=r"a part of its canvas of 96x128 \(height x width\)"):
+        on_canvas(part, (64, 128))
+
+
+def test_each_picture_is_detected_on_its_canvas(tiny_ladder, pictures, same) -> None:
+    """One by one, in a stream, and by the Python API: what a detector of that canvas alone finds."""
+    chosen = {(150, 200): (96, 128), (97, 131): (96, 128), (300, 111): (128, 96), (64, 640): (64, 128)}
+    chosen |= {(96, 128): (96, 128), (33, 17): (128, 96), (500, 400): (128, 96)}
+    of_canvas = {hw: FaceDetector.from_artifact(tiny_ladder.prefix, canvas=hw) for hw in set(chosen.values())}
+    expected = [of_canvas[chosen[picture.shape[:2]]].detect(picture) for picture in pictures]
+    assert all(map(len, expected))
+    every = FaceDetector.from_artifact(tiny_ladder.prefix, canvas="nearest", instances=2, decoders=2)
+    for picture, faces in zip(pictures, expected, strict=True):
+        same(every.detect(picture), faces)
+    for work, faces in zip(every.run_async(pictures * 3), expected * 3, strict=True):
+        same(work.detections, faces)
+    api = build_detector(tiny_ladder.prefix, order="BGR", canvas="nearest", nms_iou_threshold=0.4)
+    for rows, faces in zip(api.batched_detect(pictures), expected, strict=True):
+        np.testing.assert_array_equal(rows[:, :4], faces.boxes)
+
+
+@pytest.mark.parametrize("count", range(1, 8))
+def test_images_go_in_the_batches_that_there_are(tiny_ladder, pictures, same, count) -> None:
+    detector = FaceDetector.from_artifact(tiny_ladder.prefix, canvas="nearest", batch=3)
+    assert detector.batch == 3
+    alone = FaceDetector.from_artifact(tiny_ladder.prefix, canvas="nearest")
+    for work, picture in zip(detector.run_sync(pictures[:count]), pictures, strict=False):
+        same(work.detections, alone.detect(picture))
+
+
+def test_a_batch_has_images_of_one_canvas_only(tiny_ladder) -> None:
+    detector = FaceDetector.from_artifact(tiny_ladder.prefix, canvas="nearest", batch=3)
+    (infer,) = detector.infers()
+    sizes = [(96, 128), (64, 128), (96, 128), (96, 128), (128, 96), (64, 128), (96, 128)]
+    unit = [Work(str(index), np.zeros((*hw, 3), np.uint8)) for index, hw in enumerate(sizes)]
+    for work in unit:
+        work.canvas = work.source
+    calls = [(call.model.rung.input.shape, [int(work.name) for work in call.works]) for call in infer.infer(unit)]
+    assert calls == [
+        ((3, 3, 96, 128), [0, 2, 3]),
+        ((1, 3, 96, 128), [6]),
+        ((1, 3, 64, 128), [1]),
+        ((1, 3, 64, 128), [5]),
+        ((1, 3, 128, 96), [4]),
+    ]
+
+
+def test_what_is_no_image_is_named_whatever_the_canvas(tiny_ladder) -> None:
+    detector = FaceDetector.from_artifact(tiny_ladder.prefix, canvas="nearest")
+    works = list(
+        detector.run_sync([np.zeros((5, 5), np.uint8), np.zeros((0, 5, 3), np.uint8), np.zeros((5, 5, 3), np.uint8)])
+    )
+    assert [work.error is None for work in works] == [False, False, True]
