@@ -5,8 +5,9 @@
 
 All contestants (stream_contestants.py) go through FACEDEPLOY_DATA's wider_val_dev on the same cores, in processes that
 stay open, in turns; the files are in the page cache from a first pass that does not count. onnxruntime has a process
-for each core. Ratios are medians over the rounds of (images/s of ours / the peer's). CPU ms is that of all threads.
-AP: `facedeploy eval` of the files that each contestant wrote.
+for each core. `ladder` is our artifact with the nearest of its canvases for each image, those of LADDER; `facedeploy`
+keeps to the first one. Ratios are medians over the rounds of (images/s of ours / the peer's). CPU ms is that of all
+threads. AP: `facedeploy eval` of the files that each contestant wrote.
 """
 
 import argparse
@@ -22,6 +23,8 @@ from statistics import median
 
 from bench_retinaface import CALIBRATION, CHECKPOINT, REPOSITORY, VAL, cli, cpu_name, versions
 
+OURS = "facedeploy", "ladder"
+LADDER = (7, 10), (10, 7), (8, 10), (10, 8)  # Height and width of its canvases, tenths of the first one's sides.
 PROGRAM = Path(__file__).with_name("stream_contestants.py")
 
 
@@ -83,7 +86,13 @@ def main() -> int:
         folder = Path(name)
         cli(folder, "export", "--weight_path", CHECKPOINT, "--size", size)
         onnx = folder / f"export_model/mobilenet0.25_{size}.onnx"
-        overrides = [f"frontend.shape.input=[1,3,{size},{size}]", f"frontend.checkpoint={onnx}", "name=stream"]
+        ladder = [[1, 3, *(size * part // 640 * 64 for part in parts)] for parts in LADDER]
+        overrides = [
+            f"frontend.ladder={json.dumps(ladder)}",
+            f"frontend.shape.input=[1,3,{size},{size}]",
+            f"frontend.checkpoint={onnx}",
+            "name=stream",
+        ]
         if size != 640:
             overrides += [f"dataset.process_ops.2.size=[{size},-1]"]
         if arguments.dtype != "fp32":
@@ -92,16 +101,11 @@ def main() -> int:
         cli(folder, "compile", config, *(word for override in overrides for word in ("--set", override)))
         prefix = folder / "deploy_weights/stream/mod"
         cores = len(os.sched_getaffinity(0))
+        our_options = "--instances", arguments.instances, "--decoders", arguments.decoders
         peer_options = "--size", size
         contestants = [
-            Contestant(
-                folder,
-                "facedeploy",
-                prefix,
-                files,
-                1,
-                *("--instances", arguments.instances, "--decoders", arguments.decoders),
-            ),
+            Contestant(folder, "facedeploy", prefix, files, 1, *our_options),
+            Contestant(folder, "ladder", prefix, files, 1, *our_options),
             Contestant(folder, "onnxruntime", onnx, files, cores, *peer_options),
             Contestant(folder, "openvino", onnx, files, 1, *peer_options, "--precision", arguments.openvino_precision),
         ]
@@ -136,11 +140,13 @@ def measure(contestants: list[Contestant], images: int, rounds: int) -> dict[str
             wall, busy = contestant.once()
             seconds[contestant.name].append(wall)
             cpu[contestant.name].append(busy)
-    ours = seconds["facedeploy"]
     return {
         name: {
             "images_per_s": images / median(times),
-            "ratio": median(time / other for time, other in zip(times, ours, strict=True)),
+            **{
+                f"ratio_{ours}": median(time / other for time, other in zip(times, seconds[ours], strict=True))
+                for ours in OURS
+            },
             "cpu_ms": 1000 * median(cpu[name]) / images,
         }
         for name, times in seconds.items()
@@ -157,14 +163,17 @@ def ap_of(folder: Path, out: Path) -> list[float]:
 def print_table(report: dict) -> None:
     print(f"{report['cpu']}, {report['cores']} cores, {report['images']} images, {report['date']}")
     print(report["versions"])
-    print("| pipeline, size | images/s | ours is faster | CPU ms an image | AP easy / medium / hard |")
-    print("| --- | --- | --- | --- | --- |")
-    precisions = {"facedeploy": report["dtype"], "onnxruntime": "f32", "openvino": report["openvino_precision"]}
+    print(
+        "| pipeline, size | images/s | facedeploy is faster | ladder is | CPU ms an image | AP easy / medium / hard |"
+    )
+    print("| --- | --- | --- | --- | --- | --- |")
+    precisions = dict.fromkeys(OURS, report["dtype"])
+    precisions |= {"onnxruntime": "f32", "openvino": report["openvino_precision"]}
     for name, row in report["rows"].items():
         ap = " / ".join(f"{value:.2f}" for value in row.get("ap", ())) or "-"
-        ratio = "" if name == "facedeploy" else f"{row['ratio']:.2f}"
+        ratios = " | ".join("" if name == ours else f"{row[f'ratio_{ours}']:.2f}" for ours in OURS)
         print(
-            f"| {name} {precisions[name]}, {report['size']} | {row['images_per_s']:.1f} | {ratio} "
+            f"| {name} {precisions[name]}, {report['size']} | {row['images_per_s']:.1f} | {ratios} "
             f"| {row['cpu_ms']:.1f} | {ap} |"
         )
 

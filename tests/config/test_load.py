@@ -151,6 +151,13 @@ def test_max_drop_comes_with_what_it_is_measured_on_and_means_nothing_to_floats(
             "frontend.shape: got 2 inputs (a, b), expected one",
         ),
         (MINIMAL, {"frontend.shape": {"a": [1, 1, 8, 8]}}, "frontend.shape.a: got 1 channels, expected [N, 3, H, W]"),
+        (MINIMAL, {"frontend.ladder": [[1, 3, 8]]}, "frontend.ladder.0: got "),
+        (MINIMAL, {"frontend.ladder": [[1, 4, 8, 8]]}, "frontend.ladder.0: got 4 channels, expected [N, 3, H, W]"),
+        (
+            MINIMAL,
+            {"frontend.shape": {"a": [1, 3, 8, 8]}, "frontend.ladder": [[2, 3, 8, 8], [1, 3, 8, 8]]},
+            "frontend.ladder.1: got [1, 3, 8, 8] a second time; each shape is compiled once",
+        ),
         (
             MINIMAL,
             {"frontend.shape": {"a": [1, 3, 8]}},
@@ -401,7 +408,8 @@ def test_every_shipped_config_loads():
         first_line = path.read_text().splitlines()[0]
         assert first_line.startswith(f"# vamc compile {name}")
         if "official" not in name:
-            assert config.name == path.stem == f"{path.stem.split('_')[0]}_{config.backend.dtype}"
+            kind = "ladder" if config.frontend.ladder else config.backend.dtype
+            assert config.name == path.stem == f"{path.stem.split('_')[0]}_{kind}"
 
 
 def test_reference_configs_load_as_they_are(shared_data):

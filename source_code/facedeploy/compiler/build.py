@@ -153,6 +153,6 @@ def _optimize(network: Network, target: Target, choose: Chooser) -> Network:
 
 def _link(library: Any, path: Path) -> None:
     try:
-        library.export_library(str(path))
+        library.export_library(str(path), options=["-s"])  # Debug information would be a quarter of the file.
     except (RuntimeError, OSError) as error:
         raise CompileError(f"linking mod.so failed: {reason_of(error)}") from error
