@@ -11,6 +11,7 @@ import pytest
 onnx = pytest.importorskip("onnx", reason="quantizing rewrites ONNX graphs")
 onnxruntime = pytest.importorskip("onnxruntime", reason="quantizing runs ONNX graphs")
 
+from facedeploy.compiler.frontend.reshape_onnx import reshape_onnx  # noqa: E402
 from facedeploy.config.load import load_build_config  # noqa: E402
 from facedeploy.image.dataset import list_images  # noqa: E402
 from facedeploy.image.process_ops import run_process_ops  # noqa: E402
@@ -112,6 +113,25 @@ def test_int8_artifact_is_close_to_the_float_one(command, words, tiny_artifact, 
         exact, got = (model.infer(tensor) for model in models)
         for name, values in exact.items():
             assert np.sqrt(((got[name] - values) ** 2).mean()) < 0.08 * np.sqrt((values**2).mean()), name
+
+
+def test_every_shape_of_a_ladder_has_the_integers_of_the_first(command, words, written, tmp_path):
+    """Ranges are of the first shape; onnxruntime runs the written model at the other."""
+    command(*words())
+    _, *settings = words("frontend.ladder=[[2, 3, 64, 160]]")
+    assert command("compile", *settings, "--no-speed")[0] == 0
+    first = Model.open(tmp_path / "workspace/tiny/mod")
+    second = first.at(first.manifest.ladder[1])
+    net = reshape_onnx(onnx.load(written), first.rung.input, second.rung.input)
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = onnxruntime.InferenceSession(net.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    image = np.random.default_rng(0).integers(0, 256, (2, 3, 64, 160)).astype(np.float32) - 120
+    for (name, got), expected in zip(second.infer(image).items(), session.run(None, {"input": image}), strict=True):
+        assert np.sqrt(((got - expected) ** 2).mean()) < 0.02 * np.sqrt((expected**2).mean()), name
+    alone = tmp_path / "alone"
+    command("compile", *words()[1:], "--set", f"workspace.path={alone}", "--no-speed")
+    assert first.artifact.params.stat().st_size < 1.5 * (alone / "tiny/mod.params").stat().st_size
 
 
 def test_second_run_reads_the_ranges_and_writes_the_same(command, words, written):

@@ -7,7 +7,9 @@ import pytest
 
 from facedeploy.artifact.manifest import calls_of
 from facedeploy.artifact.store import open_artifact
+from facedeploy.compiler.build import compile_model
 from facedeploy.compiler.frontend.reshape_onnx import reshape_onnx
+from facedeploy.config.load import load_build_config
 from facedeploy.core.tensor_spec import bytes_of
 from facedeploy.detect.slots import retinaface_slots
 from facedeploy.image import operations
@@ -75,3 +77,17 @@ def test_shapes_share_the_weights(tiny_ladder, tiny_artifact) -> None:
     assert ladder.params.stat().st_size < 2 * alone.params.stat().st_size
     names = [call.kernel.name for call in calls_of(ladder.manifest.ladder[1:])]
     assert not {call.kernel.name for call in ladder.manifest.base.calls} & set(names)
+
+
+def test_half_precision_of_every_shape(tiny_ladder, models, tmp_path) -> None:
+    """Weights that shapes share are stored once, and are rounded the same for all."""
+    overrides = ["backend.dtype=fp16", f"workspace.path={tmp_path}"]
+    compile_model(load_build_config(tiny_ladder.onnx.with_name("tiny.yaml"), overrides))
+    half = Model.open(tmp_path / "tiny/mod")
+    assert half.artifact.params.stat().st_size < 0.6 * models[0].artifact.params.stat().st_size
+    for index, (full, rung) in enumerate(zip(models, half.manifest.ladder, strict=True)):
+        image = np.random.default_rng(index).normal(0, 50, SHAPES[index]).astype(np.float32)
+        expected = full.infer(image)
+        for name, got in half.at(rung).infer(image).items():
+            difference = np.sqrt(((got - expected[name]) ** 2).mean())
+            assert 0 < difference < 1e-2 * np.sqrt((expected[name] ** 2).mean()), name

@@ -160,7 +160,7 @@ def test_json_that_says_the_same_takes_the_pixels_entry_and_has_no_note(
 
 def test_json_of_another_canvas_is_an_error_that_names_both(tiny_artifact, tmp_path):
     with pytest.raises(
-        ShapeError, match=r"canvas of 480x640 \(height x width\): .*/mod holds 96x128; take one of these"
+        ShapeError, match=r"JSON makes a canvas of 480x640 \(height x width\), .*/mod holds 96x128: take one"
     ):
         FaceDetector.from_artifact(tiny_artifact.prefix, vdsp(tmp_path, OimageWidth=640, OimageHeight=480))
 

@@ -58,9 +58,7 @@ def test_shapes_of_the_detector(tiny_ladder) -> None:
     assert shapes(batch=3) == [(1, 3, 96, 128), (3, 3, 96, 128)]
     assert shapes("nearest") == [(1, 3, 96, 128), (1, 3, 64, 128), (1, 3, 128, 96)]
     assert shapes("nearest", 3) == [(1, 3, 96, 128), (3, 3, 96, 128), (1, 3, 64, 128), (1, 3, 128, 96)]
-    with pytest.raises(
-        ShapeError, match=r"a canvas of 64x64 \(height x width\): .* holds 96x128, 64x128, 128x96; take"
-    ):
+    with pytest.raises(ShapeError, match=r"^canvas 64x64 \(height x width\), .* holds 96x128, 64x128, 128x96: take"):
         shapes((64, 64))
     with pytest.raises(ShapeError, match=r"batch 2: .*/mod holds 1, 3; frontend\.shape and frontend\.ladder"):
         shapes(batch=2)

@@ -23,9 +23,10 @@ def rungs_for(
     canvas_hw = None if canvas == "nearest" else canvas or default_hw
     fitting = [rung for rung in ladder if canvas_hw in (None, rung.canvas_hw)]
     if not fitting:
+        asked = "the vdsp JSON makes a canvas of" if canvas is None else "canvas"
         raise ShapeError(
-            f"a canvas of {_text(canvas_hw)} (height x width): {artifact.prefix} holds "
-            f"{_listed(_text(rung.canvas_hw) for rung in ladder)}; take one of these (in a vdsp JSON, OimageHeight and "
+            f"{asked} {_text(canvas_hw)} (height x width), {artifact.prefix} holds "
+            f"{_listed(_text(rung.canvas_hw) for rung in ladder)}: take one of these (a JSON has OimageHeight and "
             "OimageWidth), or compile with that size in frontend.shape or frontend.ladder"
         )
     most = batch or artifact.manifest.base.batch
