@@ -189,16 +189,19 @@ def test_bug_of_an_operator_is_raised_in_its_turn(where):
     assert got == ["0", "1", "2", "3"]
 
 
-def test_error_of_the_source_is_raised_in_its_turn():
+@pytest.mark.parametrize("way", ["run_sync", "run_async"])
+@pytest.mark.parametrize("batch", [1, 2, 3, 5, 8])
+@pytest.mark.parametrize("count", [0, 1, 5])
+def test_error_of_the_source_is_raised_after_all_that_it_gave_before(way, batch, count):
     def breaks():
-        yield from source(5)
+        yield from source(count)
         raise OSError("the camera is gone")
 
     got = []
     with pytest.raises(OSError, match="the camera is gone"):
-        for work in Stream(Graph(stages(passes), 2)).run_async(breaks()):
+        for work in getattr(Stream(Graph(stages(passes, passes), batch)), way)(breaks()):
             got.append(work.name)
-    assert got == ["0", "1", "2", "3"]
+    assert got == names(source(count))
 
 
 def test_source_that_is_no_iterable_is_an_error_and_no_hang():

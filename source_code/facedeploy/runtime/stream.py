@@ -125,7 +125,20 @@ class _Run:
 
 
 def _units(works: Iterable[Work], batch: int) -> Iterator[Unit]:
+    """The source in units; what it gave before it raised is the last of them, and then that is raised."""
     source = iter(works)
-    while unit := list(islice(source, batch)):
-        yield unit
+    failure: Exception | None = None
+    while failure is None:
+        unit: list[Work] = []
+        try:
+            for work in islice(source, batch):
+                unit.append(work)
+                del work  # Only the unit may keep it.
+        except Exception as error:
+            failure = error
+        if unit:
+            yield unit
+        elif failure is None:
+            return
         del unit
+    raise failure
