@@ -225,9 +225,11 @@ def test_results_that_cannot_be_written_end_the_run_with_one_sentence(run, refus
 
 
 def test_json_that_normalizes_otherwise_is_followed_and_a_line_says_so(run, other_json):
-    code, out, _ = run("--vdsp_params_info", other_json)
-    assert code == 0
-    assert out.startswith("the vdsp JSON normalizes as RGB (pixel / 1 - [0, 0, 0]) / [1, 1, 1], the artifact was built")
+    code, out, error = run("--vdsp_params_info", other_json)
+    assert (code, out.split(", ")[0]) == (0, "6 images")
+    assert error.startswith(
+        "the vdsp JSON normalizes as RGB (pixel / 1 - [0, 0, 0]) / [1, 1, 1], the artifact was built"
+    )
 
 
 def test_entry_of_the_checkout_runs_from_anywhere_until_it_is_interrupted(

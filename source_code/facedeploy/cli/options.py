@@ -2,6 +2,7 @@
 
 import argparse
 import re
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -80,7 +81,7 @@ def load_vdsp(path: str | None) -> "VdspParams | None":
 
     found = find_config(path)
     if found.shipped:
-        print(f"{path} is not under the current directory; using the shipped {found.path}")
+        print(f"{path} is not under the current directory; using the shipped {found.path}", file=sys.stderr)
     return load_vdsp_params(found.path)
 
 
@@ -93,7 +94,7 @@ def check_batch(asked: int | None, held: int, prefix: Path) -> None:
 
 
 def open_detector(arguments: argparse.Namespace, prefix: Path, vdsp: str | None, decoders: int = 1) -> "FaceDetector":
-    """The artifact with the vdsp JSON and what the other options say; prints the detector's note."""
+    """The artifact with the vdsp JSON and what the other options say; prints the detector's note to stderr."""
     from facedeploy.runtime.face_detector import FaceDetector
 
     detector = FaceDetector.from_artifact(
@@ -109,5 +110,5 @@ def open_detector(arguments: argparse.Namespace, prefix: Path, vdsp: str | None,
     )
     check_batch(arguments.batch, detector.batch, prefix)
     if detector.note:
-        print(detector.note)
+        print(detector.note, file=sys.stderr)
     return detector

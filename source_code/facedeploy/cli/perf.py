@@ -3,6 +3,7 @@
 import argparse
 import json
 import re
+import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -90,7 +91,7 @@ def _measure(arguments: argparse.Namespace) -> int:
     check_batch(arguments.batch, open_artifact(arguments.model).manifest.batch, arguments.model)
     report = _measurement(arguments)(arguments.model)
     if report.note:
-        print(report.note)
+        print(report.note, file=sys.stderr)
     print("\n".join(report.lines()))
     if arguments.histogram:
         title = f"{arguments.model}: {len(report.samples_ms)} calls, batch {report.batch}"
@@ -152,7 +153,8 @@ def _run_datalist(arguments: argparse.Namespace) -> int:
     from facedeploy.npz.stream import stream_npz
 
     if arguments.processes > 1 or arguments.shape:
-        print("with --datalist each file runs once, at its own size, in one process: -p, -s, --iterations do nothing")
+        note = "with --datalist each file runs once, at its own size, in one process: -p, -s, --iterations do nothing"
+        print(note, file=sys.stderr)
     entries = read_datalist(arguments.datalist)
     detector = open_detector(arguments, arguments.model, arguments.vdsp_params)
     done = stream_npz(detector, entries, arguments.path_output)
