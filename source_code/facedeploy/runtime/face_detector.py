@@ -1,6 +1,6 @@
 """The artifact as a face detector: images in, faces out."""
 
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from facedeploy.config.vdsp_params import Geometry, VdspParams
@@ -11,6 +11,7 @@ from facedeploy.core.normalization import ColorOrder, NormaType
 from facedeploy.image.operations import Pixels
 from facedeploy.image.vdsp import normalization_from_vdsp
 from facedeploy.runtime.graph import Graph, Operator, Stage
+from facedeploy.runtime.meter import StreamMeter
 from facedeploy.runtime.model import Model
 from facedeploy.runtime.operator import Decode, Infer, Preprocess, ToSource, Work
 from facedeploy.runtime.stream import Stream
@@ -118,13 +119,15 @@ class FaceDetector:
         then: Sequence[Stage] = (),
         depth: int | None = None,
         decode: Operator = _DECODE,
+        meter: StreamMeter | None = None,
+        cancel: Callable[[], None] = lambda: None,
     ) -> Generator[Work, None, None]:
         """Stream files, BGR pixels or `Work`; yields each in input order, with `detections` or `error` set.
 
         `then` adds stages, such as one that writes results. `depth` bounds how many batches are under way at a time.
-        `decode` is the first stage.
+        `decode` is the first stage. `meter`, `cancel`: see `Stream.run_async`.
         """
-        return Stream(self.graph(then, decode), depth).run_async(map(_work, images))
+        return Stream(self.graph(then, decode), depth).run_async(map(_work, images), meter=meter, cancel=cancel)
 
 
 def letterbox_params(model: Model) -> VdspParams:
