@@ -117,7 +117,7 @@ def test_json_that_normalizes_otherwise_is_followed_and_a_line_says_so(vamp, tmp
         (["-i", "2", "p", "2"], "got 'p 2', which belongs to no option: did you mean -p 2?"),
         (["-i", "2", "p", "2", "-b", "1"], "got 'p 2', which belongs to no option: did you mean -p 2?"),
         (["nonsense"], "got 'nonsense', which belongs to no option: --help lists the options"),
-        (["-d", "3"], "device: got 3; the devices here: 0 (host CPU)"),
+        (["-d", "3"], "device: got 3; the devices here: 0 ("),
         (["-b", "4"], "/mod holds 1; frontend.shape of the build config decides"),
         (["-i", "0"], "argument -i/--instances: got '0', expected a whole number from 1"),
         (["-p", "x"], "argument -p/--processes: got 'x'"),

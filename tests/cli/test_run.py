@@ -179,8 +179,10 @@ def test_thresholds_are_arguments(run, tmp_path):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--device", "3"], "device: got 3; the devices here: 0 (host CPU)"),
-        (["--device_id", "-1"], "device: got -1; the devices here: 0 (host CPU)"),
+        (["--device", "3"], "device: got 3; the devices here: 0 ("),
+        (["--device_id", "-1"], "device: got -1; the devices here: 0 ("),
+        (["--device", "0,99"], "device: got 0, 99; the devices here: 0 ("),
+        (["--device", "cpu"], "argument --device/--device_id: got 'cpu', expected the number of a device, or several"),
         (["--batch", "4"], "--batch: got 4, "),
         (["--max_detections", "100000"], "max_detections: got 100000, expected 1 to 5000"),
         (["--max_detections", "0"], "argument --max_detections: got '0', expected a whole number from 1"),

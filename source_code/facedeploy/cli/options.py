@@ -50,10 +50,25 @@ def fraction(text: str) -> float:
     return value
 
 
+def devices(text: str) -> int | tuple[int, ...]:
+    """`0`, or `0,1` for several."""
+    if not re.fullmatch(r"-?[0-9]{1,4}(,-?[0-9]{1,4})*", text):
+        raise argparse.ArgumentTypeError(f"got {text!r}, expected the number of a device, or several, such as 0,1")
+    numbers = tuple(map(int, text.split(",")))
+    return numbers if len(numbers) > 1 else numbers[0]
+
+
 def add_device(parser: argparse.ArgumentParser, *names: str) -> None:
     """`--device`, `--device_id` and whatever short name."""
     parser.add_argument(
-        *names, "--device", "--device_id", dest="device", type=int, default=0, help="0 is the host CPU (default)"
+        *names,
+        "--device",
+        "--device_id",
+        dest="device",
+        type=devices,
+        default=0,
+        metavar="N[,N...]",
+        help="0 is the host CPU (default), or the first of a machine's NUMA nodes; 0,1: on both, instances in turn",
     )
 
 

@@ -67,12 +67,13 @@ class FaceDetector:
         instances: int = 1,
         decoders: int = 1,
         threads: int | None = None,
-        device: int = 0,
+        device: int | Sequence[int] = 0,
     ) -> "FaceDetector":
         """Open `.../mod`. Without `vdsp_params`: letterbox to the artifact's canvas, normalization of its manifest.
 
-        Thresholds and `max_detections` default to the manifest's. Raises ArtifactError, DeviceError, ConfigError for a
-        threshold out of range, and ShapeError when the JSON's canvas is not the artifact's.
+        Thresholds and `max_detections` default to the manifest's. Of several devices, instances take one each, in turn.
+        Raises ArtifactError, DeviceError, ConfigError for a threshold out of range, and ShapeError when the JSON's
+        canvas is not the artifact's.
         """
         models = Model.open_instances(prefix, instances, device=device, threads=threads)
         manifest = models[0].manifest
