@@ -33,10 +33,17 @@ def statistics(cpu_s=0.5, **shares):
         (statistics(output=0.9), "output is the bottleneck: it was busy 90% of the time; whoever takes the results"),
         (
             statistics(infer=0.9, cpu_s=1.9),
-            "infer is the bottleneck: its 1 worker was busy 90% of the time; so were the CPUs, all 2, 95% of theirs: "
+            "infer is the bottleneck: its 1 worker was busy 90% of the time; the 2 CPUs had 95% of theirs taken: "
             "more workers would not help",
         ),
-        (statistics(infer=0.6, decode=0.5), "no stage is the bottleneck: infer was busiest, 60% of the time; "),
+        (
+            statistics(infer=0.6, decode=0.5),
+            "no stage is the bottleneck: infer was busiest, 60% of the time; too few images",
+        ),
+        (
+            statistics(infer=0.6, cpu_s=1.9),
+            "no stage is the bottleneck: infer was busiest, 60% of the time; the 2 CPU",
+        ),
     ],
 )
 def test_sentence_names_the_bottleneck_and_what_to_change(measured, said):

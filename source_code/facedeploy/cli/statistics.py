@@ -58,18 +58,16 @@ def sentence(statistics: "StreamStatistics") -> str:
     stage = statistics.bottleneck
     if not stage.images:
         return "nothing was measured: there was no image"
+    share, reason = f"{stage.busy_share:.0%}", ""
+    if statistics.cpu_share >= FULL and stage.name != "input":
+        reason = (
+            f"the {statistics.cpus} CPUs had {statistics.cpu_share:.0%} of theirs taken: more workers would not help, "
+            "less work would (an int8 artifact, a smaller canvas, smaller images)"
+        )
+    if stage.busy_share < FULL:
+        reason = reason or "too few images were under way, or in all, to tell more"
+        return f"no stage is the bottleneck: {stage.name} was busiest, {share} of the time; {reason}"
     whose = "its 1 worker was" if stage.workers == 1 else f"its {stage.workers} workers were"
     if stage in (statistics.stages[0], statistics.stages[-1]):  # What comes from outside, and goes there.
         whose = "it was"
-    advice = ADVICE[stage.name]
-    if stage.busy_share < FULL:
-        return (
-            f"no stage is the bottleneck: {stage.name} was busiest, {stage.busy_share:.0%} of the time; too few images "
-            "were under way, or in all, to tell more"
-        )
-    if statistics.cpu_share >= FULL and stage.name != "input":
-        advice = (
-            f"so were the CPUs, all {statistics.cpus}, {statistics.cpu_share:.0%} of theirs: more workers would not "
-            "help, less work would (an int8 artifact, a smaller canvas, smaller images)"
-        )
-    return f"{stage.name} is the bottleneck: {whose} busy {stage.busy_share:.0%} of the time; {advice}"
+    return f"{stage.name} is the bottleneck: {whose} busy {share} of the time; {reason or ADVICE[stage.name]}"

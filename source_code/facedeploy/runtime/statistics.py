@@ -18,7 +18,7 @@ class StageStatistics:
     processes that they employ; `busy_share` is `busy_s` as a share of the workers' time. A stage waits for input; for
     room only the input does, since all that is under way is bounded together. `queue_length` is how many units waited
     before the stage, on average over the run. `p50_ms` and `p95_ms` are of an image's time in the stage, which is its
-    unit's call; None where the calls are too few.
+    unit's call, of each worker's latest 10,000; None where the calls are too few.
     """
 
     name: str
