@@ -153,3 +153,36 @@ def write_tiny_onnx(path: Path, batch: int) -> None:
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     onnx.checker.check_model(model)
     onnx.save(model, str(path))
+
+
+# An OpenCV that some bytes crash or hang; processes that have loaded the true one before keep that.
+FAKE_CV2 = """
+import ctypes, os, signal, sys
+folder = os.path.dirname(__file__)
+sys.path.remove(folder)
+del sys.modules["cv2"]
+import cv2
+decode = cv2.imdecode
+def imdecode(data, flags):
+    start = data.tobytes()[:5]
+    if start == b"SEGV!":
+        os.kill(os.getpid(), signal.SIGSEGV)
+    if start == b"ABORT":
+        os.abort()
+    if start == b"EXIT!":
+        os._exit(3)
+    if start == b"HANG!":
+        open(os.path.join(folder, "hangs"), "w").write(str(os.getpid()))
+        ctypes.PyDLL(None).pause()  # No other thread of Python runs meanwhile.
+    return decode(data, flags)
+cv2.imdecode = imdecode
+"""
+
+
+@pytest.fixture
+def fake_opencv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of the fake OpenCV, which workers find first."""
+    (tmp_path / "fake").mkdir()
+    (tmp_path / "fake" / "cv2.py").write_text(FAKE_CV2)
+    monkeypatch.syspath_prepend(tmp_path / "fake")
+    return tmp_path / "fake"

@@ -97,9 +97,9 @@ def test_damage_on_the_way_is_reported_and_the_rest_goes_on(offline, command, ph
 
 def test_options_that_play_no_part_with_a_list_are_met_with_a_line(offline, command):
     command(*offline["encode"])
-    code, out, _ = command(*offline["infer"], "-p", 2, "-s", "[3,640,640]", "-b", 1, "-i", 2)
+    code, _, error = command(*offline["infer"], "-p", 2, "-s", "[3,640,640]", "-b", 1, "-i", 2)
     assert code == 0
-    assert out.splitlines()[0].startswith("with --datalist each file runs once, at its own size, in one process")
+    assert error.splitlines()[0].startswith("with --datalist each file runs once, at its own size, in one process")
 
 
 def test_mistakes_are_one_sentence(offline, command, refused, photos, tmp_path):

@@ -197,36 +197,69 @@ def test_damaged_images_are_all_accounted_for(start, repository, tiny_artifact):
     assert out.splitlines()[-1].startswith("50 images: ")
 
 
-def test_hang_is_reported_and_the_run_goes_on(run, photos, tmp_path):
-    """A pipe never opens, which no decoder survives in time."""
-    os.mkfifo(photos / "images" / "0--Parade" / "pipe.jpg")
+def test_hang_is_reported_and_the_run_goes_on(run, photos, fake_opencv, tmp_path):
+    path = photos / "images" / "0--Parade" / "hang.jpg"
+    path.write_bytes(b"HANG!")
     code, out, error = run("--isolate", "--decode_timeout", "0.5", "--decoders", 2)
     assert (code, out.split(", ")[0]) == (1, "6 images")
-    path = photos / "images" / "0--Parade" / "pipe.jpg"
     reason = "is not decoded after 0.5 s, so that its decoder was killed"
     assert error.splitlines() == ["1 of 7 failed:", f"  {path}: {reason}"]
     report = (tmp_path / "out" / "failures.jsonl").read_text()
-    assert json.loads(report) == {"name": "0--Parade/pipe", "path": str(path), "reason": reason}
+    assert json.loads(report) == {"name": "0--Parade/hang", "path": str(path), "reason": reason}
     run(save_dir=tmp_path / "whole", file_path=photos / "images" / "top.PNG")
     assert (tmp_path / "out" / "top.txt").read_bytes() == (tmp_path / "whole" / "top.txt").read_bytes()
 
 
-def test_workers_end_with_a_run_that_is_killed(start, repository, photos, tiny_artifact, tmp_path):
-    os.mkfifo(photos / "images" / "top2.jpg")
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_workers_end_with_a_run_that_is_stopped(start, photos, tiny_artifact, fake_opencv, tmp_path, how):
+    """While one hangs, for which Ctrl-C does not wait either."""
+    (photos / "images" / "top2.jpg").write_bytes(b"HANG!")
     words = ("--file_path", photos, "--model_prefix_path", tiny_artifact.prefix, "--save_dir", "out", "--isolate")
-    process = start(sys.executable, repository / "build_in/vsx/python/vsx.py", *words)
+    process = start(sys.executable, "-c", RUN_WITH_FAKE, fake_opencv, *words, "--decode_timeout", 300)
     deadline = time.monotonic() + 60
-    while not (workers := children(process.pid)) and time.monotonic() < deadline:
+    while not (fake_opencv / "hangs").exists() and time.monotonic() < deadline:
         time.sleep(0.01)
-    while len(done(tmp_path)) < 5 and time.monotonic() < deadline:
-        time.sleep(0.01)
-    time.sleep(0.3)
+    workers = children(process.pid)
     assert len(workers) == 1
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.send_signal(how)
+    _, error = process.communicate(timeout=60)
+    if how == signal.SIGINT:
+        assert (process.returncode, error) == (130, "facedeploy run: interrupted\n")
     while workers & running() and time.monotonic() < deadline:
         time.sleep(0.01)
     assert not workers & running()
+
+
+# This process has the true OpenCV, those that decode the fake one. A job in the background ignores SIGINT.
+RUN_WITH_FAKE = """
+import signal, sys
+import facedeploy.image.opencv
+from facedeploy.cli.main import main
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.path.insert(0, sys.argv[1])
+sys.exit(main(["run", *sys.argv[2:]]))
+"""
+
+
+@pytest.mark.parametrize("words", [(), ("--isolate",)])
+def test_only_files_are_images(run, photos, tmp_path, words):
+    """A pipe would never open. A link to a file is one."""
+    os.mkfifo(tmp_path / "pipe")
+    (photos / "images" / "pipe.jpg").symlink_to(tmp_path / "pipe")
+    (photos / "images" / "zero.png").symlink_to("/dev/zero")
+    (photos / "images" / "link.png").symlink_to(photos / "images" / "top.PNG")
+    code, out, error = run(*words)
+    assert (code, out.split(", ")[0]) == (1, "7 images")
+    assert error.splitlines() == [
+        "2 of 9 failed:",
+        *(
+            f"  {photos}/images/{name}: is a pipe, a socket or a device, expected a file"
+            for name in ("pipe.jpg", "zero.png")
+        ),
+    ]
+    assert (tmp_path / "out" / "link.txt").read_text() == (tmp_path / "out" / "top.txt").read_text().replace(
+        "top", "link"
+    )
 
 
 def done(folder):

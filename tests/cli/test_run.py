@@ -179,8 +179,10 @@ def test_thresholds_are_arguments(run, tmp_path):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--device", "3"], "device: got 3; the devices here: 0 (host CPU)"),
-        (["--device_id", "-1"], "device: got -1; the devices here: 0 (host CPU)"),
+        (["--device", "3"], "device: got 3; the devices here: 0 ("),
+        (["--device_id", "-1"], "device: got -1; the devices here: 0 ("),
+        (["--device", "0,99"], "device: got 0, 99; the devices here: 0 ("),
+        (["--device", "cpu"], "argument --device/--device_id: got 'cpu', expected the number of a device, or several"),
         (["--batch", "4"], "batch 4: "),
         (["--max_detections", "100000"], "max_detections: got 100000, expected 1 to 5000"),
         (["--max_detections", "0"], "argument --max_detections: got '0', expected a whole number from 1"),
@@ -225,9 +227,11 @@ def test_results_that_cannot_be_written_end_the_run_with_one_sentence(run, refus
 
 
 def test_json_that_normalizes_otherwise_is_followed_and_a_line_says_so(run, other_json):
-    code, out, _ = run("--vdsp_params_info", other_json)
-    assert code == 0
-    assert out.startswith("the vdsp JSON normalizes as RGB (pixel / 1 - [0, 0, 0]) / [1, 1, 1], the artifact was built")
+    code, out, error = run("--vdsp_params_info", other_json)
+    assert (code, out.split(", ")[0]) == (0, "6 images")
+    assert error.startswith(
+        "the vdsp JSON normalizes as RGB (pixel / 1 - [0, 0, 0]) / [1, 1, 1], the artifact was built"
+    )
 
 
 def test_entry_of_the_checkout_runs_from_anywhere_until_it_is_interrupted(

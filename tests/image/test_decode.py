@@ -1,4 +1,5 @@
 import io
+import os
 import subprocess
 import sys
 
@@ -181,3 +182,13 @@ except DependencyError as error:
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert run.stdout.startswith("images need OpenCV, and it ")
     assert advice in run.stdout
+
+
+def test_pipe_and_device_are_no_files_and_reading_them_does_not_wait(tmp_path):
+    os.mkfifo(tmp_path / "pipe.jpg")
+    (tmp_path / "link.jpg").symlink_to(tmp_path / "pipe.jpg")
+    (tmp_path / "zero.png").symlink_to("/dev/zero")
+    for name in ("pipe.jpg", "link.jpg", "zero.png"):
+        with pytest.raises(ImageError) as caught:
+            read_image(tmp_path / name)
+        assert str(caught.value) == f"{tmp_path / name}: is a pipe, a socket or a device, expected a file"

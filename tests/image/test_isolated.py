@@ -17,38 +17,6 @@ from facedeploy.image.decode import read_image
 from facedeploy.image.isolated import IsolatedDecoders
 from facedeploy.image.opencv import cv2
 
-# An OpenCV that some bytes crash or hang; processes that have loaded the true one before keep that.
-FAKE_CV2 = """
-import ctypes, os, signal, sys
-folder = os.path.dirname(__file__)
-sys.path.remove(folder)
-del sys.modules["cv2"]
-import cv2
-decode = cv2.imdecode
-def imdecode(data, flags):
-    start = data.tobytes()[:5]
-    if start == b"SEGV!":
-        os.kill(os.getpid(), signal.SIGSEGV)
-    if start == b"ABORT":
-        os.abort()
-    if start == b"EXIT!":
-        os._exit(3)
-    if start == b"HANG!":
-        open(os.path.join(folder, "hangs"), "w").write(str(os.getpid()))
-        ctypes.PyDLL(None).pause()  # No other thread of Python runs meanwhile.
-    return decode(data, flags)
-cv2.imdecode = imdecode
-"""
-
-
-@pytest.fixture
-def fake(tmp_path, monkeypatch):
-    """The folder of the fake OpenCV, which workers find first."""
-    (tmp_path / "fake").mkdir()
-    (tmp_path / "fake" / "cv2.py").write_text(FAKE_CV2)
-    monkeypatch.syspath_prepend(tmp_path / "fake")
-    return tmp_path / "fake"
-
 
 @pytest.fixture
 def photo(tmp_path):
@@ -106,7 +74,7 @@ def test_pixels_and_errors_are_those_of_reading_here(tmp_path, photo):
 @pytest.mark.parametrize(
     ("content", "reason"), [(b"SEGV!", "(SIGSEGV)"), (b"ABORT", "(SIGABRT)"), (b"EXIT!", "(exit code 3)")]
 )
-def test_decoder_that_dies_is_replaced_and_the_image_named(tmp_path, fake, photo, content, reason):
+def test_decoder_that_dies_is_replaced_and_the_image_named(tmp_path, fake_opencv, photo, content, reason):
     path = file(tmp_path, content)
     with IsolatedDecoders(1, 60) as decoders:
         for _ in range(2):
@@ -116,21 +84,35 @@ def test_decoder_that_dies_is_replaced_and_the_image_named(tmp_path, fake, photo
             np.testing.assert_array_equal(decoders.read(photo), read_image(photo))
 
 
-def test_decoder_that_hangs_is_killed_and_replaced(tmp_path, fake, photo):
+def test_decoder_that_hangs_is_killed_and_replaced(tmp_path, fake_opencv, photo):
     path = file(tmp_path, b"HANG!")
     with IsolatedDecoders(1, 0.5) as decoders:
         with pytest.raises(ImageError) as caught:
             decoders.read(path)
         assert str(caught.value) == f"{path}: is not decoded after 0.5 s, so that its decoder was killed"
-        assert ended(int((fake / "hangs").read_text()))
+        assert ended(int((fake_opencv / "hangs").read_text()))
     with IsolatedDecoders(1, 60) as decoders:
         np.testing.assert_array_equal(decoders.read(photo), read_image(photo))
 
 
-def test_file_that_never_opens_is_a_hang_too(tmp_path):
-    os.mkfifo(tmp_path / "pipe.jpg")
-    with IsolatedDecoders(1, 0.3) as decoders, pytest.raises(ImageError, match=r"is not decoded after 0\.3 s"):
-        decoders.read(tmp_path / "pipe.jpg")
+@pytest.mark.parametrize("ready", [True, False])
+def test_cancel_ends_what_is_under_way_and_lets_nothing_start(tmp_path, fake_opencv, photo, ready):
+    """A hang that would last two minutes; and a process that has only just been started."""
+    with IsolatedDecoders(2, 120) as decoders, ThreadPoolExecutor(2) as threads:
+        if ready:
+            decoders.read(photo)
+        reading = threads.submit(decoders.read, file(tmp_path, b"HANG!"))
+        deadline = time.monotonic() + 30
+        while ready and not (fake_opencv / "hangs").exists() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        began = time.monotonic()
+        decoders.cancel()
+        assert isinstance(reading.exception(60), ImageError | DependencyError)
+        for _ in range(3):
+            with pytest.raises(ImageError, match="is not wanted any more"):
+                decoders.read(photo)
+        assert time.monotonic() - began < 60
+        assert all(ended(worker.process.pid) for worker in decoders._workers if worker.process)
 
 
 def test_decoder_that_died_idle_costs_no_image(photo):
@@ -142,8 +124,8 @@ def test_decoder_that_died_idle_costs_no_image(photo):
         np.testing.assert_array_equal(decoders.read(photo), read_image(photo))
 
 
-def test_decoder_that_does_not_start_is_one_sentence(tmp_path, fake, photo):
-    (fake / "cv2.py").write_text("import os; os._exit(7)")
+def test_decoder_that_does_not_start_is_one_sentence(tmp_path, fake_opencv, photo):
+    (fake_opencv / "cv2.py").write_text("import os; os._exit(7)")
     with IsolatedDecoders(1, 60) as decoders, pytest.raises(DependencyError, match=r"does not start \(exit code 7\)"):
         decoders.read(photo)
 
@@ -169,14 +151,14 @@ threading.Event().wait()
 """
 
 
-def test_no_worker_outlives_a_parent_that_is_killed(tmp_path, fake, photo):
+def test_no_worker_outlives_a_parent_that_is_killed(tmp_path, fake_opencv, photo):
     """Neither the idle one nor the one that hangs where no thread of Python can run."""
-    words = (fake, file(tmp_path, b"HANG!"), photo)
+    words = (fake_opencv, file(tmp_path, b"HANG!"), photo)
     with subprocess.Popen([sys.executable, "-c", PARENT, *map(str, words)], stdout=subprocess.PIPE) as parent:
         pids = [int(word) for word in parent.stdout.readline().split()]
         try:
             deadline = time.monotonic() + 30
-            while not (fake / "hangs").exists() and time.monotonic() < deadline:
+            while not (fake_opencv / "hangs").exists() and time.monotonic() < deadline:
                 time.sleep(0.02)
             assert not any(ended(pid, 0.1) for pid in pids)
             parent.send_signal(signal.SIGKILL)

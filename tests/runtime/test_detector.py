@@ -187,7 +187,7 @@ def test_fp16_of_a_name_that_is_not_there_names_the_command_that_makes_it(tmp_pa
         ({"max_resolution": 640.5}, ConfigError, "max_resolution: got 640.5, expected a whole number of px"),
         ({"margin": -0.1}, ConfigError, "margin: got -0.1, expected a number from 0"),
         ({"min_size": 5, "max_size": 4}, ConfigError, "min_size 5 is above max_size 4"),
-        ({"device": 3}, DeviceError, r"device: got 3; the devices here: 0 \(host CPU\)"),
+        ({"device": 3}, DeviceError, r"device: got 3; the devices here: 0 \("),
     ],
 )
 def test_wrong_options_are_one_sentence(tiny_artifact, options, kind, said):

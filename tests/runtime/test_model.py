@@ -169,7 +169,7 @@ def test_detect_refuses_outputs_that_are_not_this_artifacts(model, canvases):
 
 
 def test_unknown_device_is_an_error_that_lists_the_devices(tiny_artifact):
-    with pytest.raises(DeviceError, match=r"device: got 3; the devices here: 0 \(host CPU\)"):
+    with pytest.raises(DeviceError, match=r"device: got 3; the devices here: 0 \("):
         Model.open(tiny_artifact.prefix, device=3)
 
 

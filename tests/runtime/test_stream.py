@@ -6,6 +6,7 @@ import random
 import signal
 import threading
 import time
+from contextlib import closing
 
 import pytest
 from hypothesis import given, settings
@@ -189,16 +190,19 @@ def test_bug_of_an_operator_is_raised_in_its_turn(where):
     assert got == ["0", "1", "2", "3"]
 
 
-def test_error_of_the_source_is_raised_in_its_turn():
+@pytest.mark.parametrize("way", ["run_sync", "run_async"])
+@pytest.mark.parametrize("batch", [1, 2, 3, 5, 8])
+@pytest.mark.parametrize("count", [0, 1, 5])
+def test_error_of_the_source_is_raised_after_all_that_it_gave_before(way, batch, count):
     def breaks():
-        yield from source(5)
+        yield from source(count)
         raise OSError("the camera is gone")
 
     got = []
     with pytest.raises(OSError, match="the camera is gone"):
-        for work in Stream(Graph(stages(passes), 2)).run_async(breaks()):
+        for work in getattr(Stream(Graph(stages(passes, passes), batch)), way)(breaks()):
             got.append(work.name)
-    assert got == ["0", "1", "2", "3"]
+    assert got == names(source(count))
 
 
 def test_source_that_is_no_iterable_is_an_error_and_no_hang():
@@ -215,6 +219,62 @@ def test_source_is_endless_and_slow():
     results = Stream(Graph(stages(passes, passes), 1)).run_async(camera())
     assert names(itertools.islice(results, 5)) == ["0", "1", "2", "3", "4"]
     results.close()
+
+
+@pytest.mark.parametrize("how", ["closed", "consumer raises", "source raises", "operator raises"])
+def test_run_that_ends_early_cancels_what_operators_wait_for(how):
+    released, begun, canceled = threading.Event(), threading.Event(), []
+
+    def cancel():
+        canceled.append(how)
+        released.set()
+
+    def waits(unit):
+        if unit[0].name == "5":
+            begun.set()
+            assert released.wait(30)  # What nobody but `cancel` ends.
+        return unit
+
+    def breaks(unit):
+        if how == "operator raises" and unit[0].name == "3":
+            begun.wait(30)
+            raise ZeroDivisionError
+        return unit
+
+    def works():
+        yield from source(7)
+        begun.wait(30)
+        if how == "source raises":
+            raise ZeroDivisionError
+
+    def consume():
+        graph = Graph([Stage("a", [waits] * 2), Stage("b", [breaks])], 1)
+        with closing(Stream(graph, 9).run_async(works(), cancel=cancel)) as results:
+            for work in results:
+                if work.name == "4":
+                    begun.wait(30)
+                    if how == "consumer raises":
+                        raise ZeroDivisionError
+                    if how == "closed":
+                        return
+                    released.set()
+
+    began = time.monotonic()
+    if how == "closed":
+        consume()
+    else:
+        with pytest.raises(ZeroDivisionError):
+            consume()
+    assert canceled == [how]
+    assert time.monotonic() - began < 25
+
+
+def test_run_to_its_end_cancels_nothing():
+    canceled = []
+    results = Stream(Graph(stages(passes), 1)).run_async(source(5), cancel=lambda: canceled.append(1))
+    assert names(results) == names(source(5))
+    results.close()
+    assert canceled == []
 
 
 @pytest.mark.parametrize("taken", [0, 1, 7])

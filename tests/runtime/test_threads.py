@@ -5,7 +5,7 @@ import os
 import pytest
 
 from facedeploy.core.errors import DeviceError
-from facedeploy.runtime import threads
+from facedeploy.runtime import device, threads
 from facedeploy.runtime.model import Model
 
 
@@ -60,7 +60,8 @@ def test_affinity_counts(monkeypatch):
         os.sched_setaffinity(0, allowed)
 
 
-def test_model_takes_the_threads_of_the_config_or_its_share(edited, tiny_artifact):
+def test_model_takes_the_threads_of_the_config_or_its_share(edited, tiny_artifact, monkeypatch, tmp_path):
+    monkeypatch.setattr(device, "NODES", tmp_path)  # One device, which has all CPUs.
     most = threads.threads_of_call(None)
     assert Model.open(tiny_artifact.prefix).threads == most
     assert Model.open_instances(tiny_artifact.prefix, 2 * most)[0].threads == 1

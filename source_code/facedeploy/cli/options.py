@@ -2,6 +2,7 @@
 
 import argparse
 import re
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,10 +51,25 @@ def fraction(text: str) -> float:
     return value
 
 
+def devices(text: str) -> int | tuple[int, ...]:
+    """`0`, or `0,1` for several."""
+    if not re.fullmatch(r"-?[0-9]{1,4}(,-?[0-9]{1,4})*", text):
+        raise argparse.ArgumentTypeError(f"got {text!r}, expected the number of a device, or several, such as 0,1")
+    numbers = tuple(map(int, text.split(",")))
+    return numbers if len(numbers) > 1 else numbers[0]
+
+
 def add_device(parser: argparse.ArgumentParser, *names: str) -> None:
     """`--device`, `--device_id` and whatever short name."""
     parser.add_argument(
-        *names, "--device", "--device_id", dest="device", type=int, default=0, help="0 is the host CPU (default)"
+        *names,
+        "--device",
+        "--device_id",
+        dest="device",
+        type=devices,
+        default=0,
+        metavar="N[,N...]",
+        help="0 is the host CPU (default), or the first of a machine's NUMA nodes; 0,1: on both, instances in turn",
     )
 
 
@@ -104,12 +120,12 @@ def load_vdsp(path: str | None) -> "VdspParams | None":
 
     found = find_config(path)
     if found.shipped:
-        print(f"{path} is not under the current directory; using the shipped {found.path}")
+        print(f"{path} is not under the current directory; using the shipped {found.path}", file=sys.stderr)
     return load_vdsp_params(found.path)
 
 
 def open_detector(arguments: argparse.Namespace, prefix: Path, vdsp: str | None, decoders: int = 1) -> "FaceDetector":
-    """The artifact with the vdsp JSON and what the other options say; prints the detector's note."""
+    """The artifact with the vdsp JSON and what the other options say; prints the detector's note to stderr."""
     from facedeploy.runtime.face_detector import FaceDetector
 
     detector = FaceDetector.from_artifact(
@@ -126,5 +142,5 @@ def open_detector(arguments: argparse.Namespace, prefix: Path, vdsp: str | None,
         device=arguments.device,
     )
     if detector.note:
-        print(detector.note)
+        print(detector.note, file=sys.stderr)
     return detector

@@ -3,6 +3,7 @@
 import argparse
 import json
 import re
+import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -94,7 +95,7 @@ def _measure(arguments: argparse.Namespace) -> int:
 
     report = _measurement(arguments)(arguments.model, batch=arguments.batch)
     if report.note:
-        print(report.note)
+        print(report.note, file=sys.stderr)
     print("\n".join(report.lines()))
     if arguments.histogram:
         title = f"{arguments.model}: {len(report.samples_ms)} calls, batch {report.batch}"
@@ -158,7 +159,8 @@ def _run_datalist(arguments: argparse.Namespace) -> int:
     from facedeploy.npz.stream import stream_npz
 
     if arguments.processes > 1 or arguments.shape:
-        print("with --datalist each file runs once, at its own size, in one process: -p, -s, --iterations do nothing")
+        note = "with --datalist each file runs once, at its own size, in one process: -p, -s, --iterations do nothing"
+        print(note, file=sys.stderr)
     if arguments.canvas == "nearest":
         raise ConfigError("--canvas nearest: npz files have boxes in px of the canvas, so all need the same one")
     entries = read_datalist(arguments.datalist)

@@ -2,13 +2,14 @@
 
 import argparse
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from facedeploy.cli.options import add_device, add_draw, add_shape, add_thresholds, open_detector, seconds, workers
+from facedeploy.cli.statistics import add_statistics, new_meter, report_statistics
 from facedeploy.cli.video import add_video, check_images, frame_wh, run_video
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help=f"with --isolate: longest that an image may take (default {DECODE_TIMEOUT:g})",
     )
+    add_statistics(parser)
     add_video(parser)
 
 
@@ -108,7 +110,10 @@ def _run_images(arguments: argparse.Namespace) -> int:
     identity = run_identity(detector, images, ignore_exif=arguments.ignore_exif, draw_threshold=draw_threshold)
     names = {image.name for image in images}
     failures, faces = [Failure.of(image.name, image.path, error) for image, error in found.refused], 0
-    with open_journal(arguments.save_dir, identity, names, arguments.resume) as journal, _decode(arguments) as decode:
+    with (
+        open_journal(arguments.save_dir, identity, names, arguments.resume) as journal,
+        _decode(arguments) as (decode, cancel),
+    ):
         writer.remove_partial(names)
         write_failures(arguments.save_dir, [])  # An earlier run's must not be taken for this one's.
         left = [image for image in images if not (image.name in journal.done and writer.wrote(image.name))]
@@ -116,7 +121,8 @@ def _run_images(arguments: argparse.Namespace) -> int:
         paths = {image.name: image.path for image in left}
         started = time.monotonic()
         works = (Work(image.name, image.path) for image in left)
-        with closing(detector.run_async(works, then=(Stage("write", [writer]),), decode=decode)) as done:
+        meter, then = new_meter(arguments), (Stage("write", [writer]),)
+        with closing(detector.run_async(works, then=then, decode=decode, meter=meter, cancel=cancel)) as done:
             for work in tqdm(done, total=len(images), initial=earlier, unit="image", disable=None):
                 if work.error is not None:
                     failures.append(Failure.of(work.name, paths[work.name], work.error))
@@ -129,20 +135,21 @@ def _run_images(arguments: argparse.Namespace) -> int:
         f"{total - earlier - len(failures)} images, {faces} boxes, {took:.1f} s, {len(left) / took:.1f} images/s; "
         f"written to {arguments.save_dir}" + (f"; {earlier} images were done before" if earlier else "")
     )
+    report_statistics(arguments, meter)
     return report_failures(failures, total)
 
 
 @contextmanager
-def _decode(arguments: argparse.Namespace) -> "Iterator[Decode]":
-    """The first stage, with the processes that it may need."""
+def _decode(arguments: argparse.Namespace) -> "Iterator[tuple[Decode, Callable[[], None]]]":
+    """The first stage, with the processes that it may need, and what ends them when their results are not wanted."""
     from facedeploy.image.decode import read_image
     from facedeploy.runtime.operator import Decode
 
     if not arguments.isolate:
-        yield Decode(partial(read_image, ignore_exif=arguments.ignore_exif))
+        yield Decode(partial(read_image, ignore_exif=arguments.ignore_exif)), lambda: None
         return
     from facedeploy.image.isolated import IsolatedDecoders
 
     timeout = arguments.decode_timeout or DECODE_TIMEOUT
     with IsolatedDecoders(arguments.decoders or 1, timeout, arguments.ignore_exif) as decoders:
-        yield Decode(decoders.read)
+        yield Decode(decoders.read), decoders.cancel

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from facedeploy.cli.failures import EXIT_SOME_FAILED
 from facedeploy.cli.options import open_detector
+from facedeploy.cli.statistics import new_meter, report_statistics
 
 if TYPE_CHECKING:
     from facedeploy.cli.frame_writer import Kind
@@ -103,13 +104,14 @@ def run_video(arguments: argparse.Namespace) -> int:
     from facedeploy.runtime.operator import Work
     from facedeploy.video.newest import Newest
 
-    with contextlib.redirect_stdout(sys.stderr):  # Standard output is for results.
-        detector = open_detector(arguments, arguments.model_prefix_path, arguments.vdsp_params_info)
+    detector = open_detector(arguments, arguments.model_prefix_path, arguments.vdsp_params_info)
     kind: Kind = arguments.format or "jsonl"
     late = Newest(source) if arguments.drop == "late" else None
     works = (Work(str(number), pixels) for number, pixels in (source if late is None else late))
+    meter = new_meter(arguments)
     done = detector.run_async(
         works,
+        meter=meter,
         then=[Stage("annotate", [Annotate(arguments.draw_threshold)])] if kind != "jsonl" else (),
         # What waits in a queue gets late as well: one a model, and one that is made ready for the next.
         depth=arguments.instances + 1 if late else None,
@@ -131,6 +133,7 @@ def run_video(arguments: argparse.Namespace) -> int:
     seconds = time.monotonic() - started
     dropped = f", {late.dropped} dropped" if late is not None else ""
     print(f"{frames} frames{dropped}, {boxes} boxes, {seconds:.1f} s, {frames / seconds:.1f} frames/s", file=sys.stderr)
+    report_statistics(arguments, meter)
     if interrupt is not None:
         raise interrupt
     if source.failure is not None:

@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from stat import S_ISDIR, S_ISREG
 
 import numpy as np
 
@@ -18,10 +19,14 @@ def read_image(path: str | Path, *, ignore_exif: bool = False) -> Pixels:
 
     With `ignore_exif` they lie as the file stores them. Gray becomes three equal channels, transparency is dropped, 16
     bits become 8, and of an animation there is the first frame. What a file is its first bytes tell, not its name.
-    Raises ImageError that names the file and the reason: missing, a folder, empty, cut short, or not an image.
+    Raises ImageError that names the file and the reason: missing, a folder, a pipe or a device, empty, cut short, or
+    not an image.
     """
     path = Path(path)
     try:
+        mode = path.stat().st_mode
+        if not (S_ISREG(mode) or S_ISDIR(mode)):  # Reading may never end; that of a folder fails by itself.
+            raise ImageError(f"{path}: is a pipe, a socket or a device, expected a file")
         data = path.read_bytes()
     except OSError as error:
         raise ImageError(f"{path}: cannot be read: {error.strerror}") from None

@@ -47,6 +47,12 @@ class IsolatedDecoders:
         finally:
             self._idle.put(worker)
 
+    def cancel(self) -> None:
+        """Let all reading fail from now on: at once, also what other threads have under way."""
+        for worker in self._workers:
+            worker.canceled = True
+            worker.kill()
+
     def __enter__(self) -> "IsolatedDecoders":
         return self
 
@@ -65,7 +71,7 @@ class _Worker:
     def __init__(self, ignore_exif: bool) -> None:
         self.ignore_exif = ignore_exif
         self.process: subprocess.Popen[bytes] | None = None
-        self.ready = False
+        self.ready = self.canceled = False
 
     def start(self) -> None:
         """Start the process, and do not wait until it is ready."""
@@ -93,6 +99,9 @@ class _Worker:
             self.stop()  # It died while it was idle: not this image's doing.
         if self.process is None:
             self.start()
+        if self.canceled:  # Asked behind the start: what was started before, `cancel` has killed.
+            self.kill()
+            raise ImageError(f"{path}: is not wanted any more")
         if not self.ready:
             self._wait_until_ready()
         try:
@@ -111,8 +120,8 @@ class _Worker:
 
     def kill(self) -> None:
         """Let it end now, whatever it does."""
-        if self.process is not None:
-            self.process.kill()
+        if (process := self.process) is not None:  # Another thread may be stopping it.
+            process.kill()
 
     def stop(self) -> str:
         """End the process where it has not ended, and free what it has. Returns how it ended."""

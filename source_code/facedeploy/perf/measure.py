@@ -11,6 +11,7 @@ from facedeploy.config.vdsp_params import VdspParams
 from facedeploy.perf.processes import run_in_processes
 from facedeploy.perf.report import LatencyMs, PerfReport
 from facedeploy.perf.workload import STAGES, Workload, run_workload
+from facedeploy.runtime.device import choose_devices
 from facedeploy.runtime.face_detector import FaceDetector
 from facedeploy.runtime.ladder import Canvas
 from facedeploy.runtime.threads import threads_of_call
@@ -32,7 +33,7 @@ def measure(
     instances: int = 1,
     iterations: int = 100,
     threads: int | None = None,
-    device: int = 0,
+    device: int | Sequence[int] = 0,
 ) -> PerfReport:
     """Run `processes` times `instances` instances of an artifact side by side, each `iterations` batches.
 
@@ -43,7 +44,8 @@ def measure(
     `backend.compile.threads`, else the CPUs shared out among all instances. Raises what opening a FaceDetector raises,
     ImageError for a file that is no image, and FacedeployError when a process dies.
     """
-    threads = threads_of_call(threads, open_artifact(prefix).manifest.target.threads, processes * instances)
+    devices = choose_devices(device, instances)
+    threads = threads_of_call(threads, open_artifact(prefix).manifest.target.threads, processes * instances, devices)
     opening = partial(
         FaceDetector.from_artifact,
         prefix,

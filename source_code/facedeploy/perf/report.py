@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from facedeploy.core.percentile import PERCENTS, percentile, withheld_note
 from facedeploy.core.table import aligned
-from facedeploy.perf.percentile import PERCENTS, percentile, withheld_note
 from facedeploy.perf.warmup import TOLERANCE
 
 _OVERLOAD = "warning: that is more than they can do: the queue, and latency with it, grows as long as the run lasts"

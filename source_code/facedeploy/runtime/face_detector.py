@@ -1,6 +1,6 @@
 """The artifact as a face detector: images in, faces out."""
 
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from facedeploy.artifact.store import Artifact
@@ -13,6 +13,7 @@ from facedeploy.image.operations import Pixels
 from facedeploy.image.vdsp import normalization_from_vdsp
 from facedeploy.runtime.graph import Graph, Operator, Stage
 from facedeploy.runtime.ladder import Canvas, on_canvas, rungs_for
+from facedeploy.runtime.meter import StreamMeter
 from facedeploy.runtime.model import Model
 from facedeploy.runtime.operator import Decode, Infer, Preprocess, ToSource, Work
 from facedeploy.runtime.stream import Stream
@@ -85,15 +86,16 @@ class FaceDetector:
         instances: int = 1,
         decoders: int = 1,
         threads: int | None = None,
-        device: int = 0,
+        device: int | Sequence[int] = 0,
     ) -> "FaceDetector":
         """Open `.../mod`. Without `vdsp_params`: letterbox to the artifact's canvas, normalization of its manifest.
 
         Of an artifact with several shapes, `canvas` is the one to use, (height, width) px, or "nearest": for each image
         the smallest of those that show it largest. It defaults to the JSON's, else to the artifact's first. A call
         takes up to `batch` images, by default as many as the artifact's first shape. Thresholds and `max_detections`
-        default to the manifest's. Raises ArtifactError, DeviceError, ConfigError for a threshold out of range or a JSON
-        whose layout cannot be had on another canvas, and ShapeError for a canvas or batch that the artifact lacks.
+        default to the manifest's. Of several devices, instances take one each, in turn. Raises ArtifactError,
+        DeviceError, ConfigError for a threshold out of range or a JSON whose layout cannot be had on another canvas,
+        and ShapeError for a canvas or batch that the artifact lacks.
         """
         models = Model.open_instances(prefix, instances, device=device, threads=threads)
         artifact, manifest = models[0].artifact, models[0].manifest
@@ -136,13 +138,15 @@ class FaceDetector:
         then: Sequence[Stage] = (),
         depth: int | None = None,
         decode: Operator = _DECODE,
+        meter: StreamMeter | None = None,
+        cancel: Callable[[], None] = lambda: None,
     ) -> Generator[Work, None, None]:
         """Stream files, BGR pixels or `Work`; yields each in input order, with `detections` or `error` set.
 
         `then` adds stages, such as one that writes results. `depth` bounds how many batches are under way at a time.
-        `decode` is the first stage.
+        `decode` is the first stage. `meter`, `cancel`: see `Stream.run_async`.
         """
-        return Stream(self.graph(then, decode), depth).run_async(map(_work, images))
+        return Stream(self.graph(then, decode), depth).run_async(map(_work, images), meter=meter, cancel=cancel)
 
 
 def letterbox_params(artifact: Artifact) -> VdspParams:

@@ -1,7 +1,9 @@
 """A compiled model, opened: numpy in, numpy out."""
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import cycle, islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -19,7 +21,7 @@ from facedeploy.core.nms_params import NmsParams
 from facedeploy.core.tensor_spec import TensorSpec, bytes_of
 from facedeploy.detect.slots import Slots
 from facedeploy.runtime.canvas import CanvasMaker
-from facedeploy.runtime.device import check_device, check_machine
+from facedeploy.runtime.device import check_machine, choose_devices
 from facedeploy.runtime.entry import Buffers, Entry
 from facedeploy.runtime.input_array import InputArray
 from facedeploy.runtime.memory import Bytes, aligned
@@ -55,20 +57,31 @@ class Model:
 
     @classmethod
     def open_instances(
-        cls, prefix: str | Path, count: int, *, device: int = 0, threads: int | None = None
+        cls, prefix: str | Path, count: int, *, device: int | Sequence[int] = 0, threads: int | None = None
     ) -> list["Model"]:
         """Open `count` instances, for the artifact's first shape, that share code and weights.
+
+        With several devices they take one each, in turn. Where the machine has several, which are its NUMA nodes, calls
+        run on threads of the instance's own, and each device has a copy of the weights.
 
         `threads` for each call: by default the config's `backend.compile.threads`, else the CPUs shared out among the
         instances. Raises ArtifactError (missing, damaged, foreign) and DeviceError (another machine's; no such device;
         more threads than there are).
         """
-        check_device(device)
+        devices = choose_devices(device, count)
         artifact = open_artifact(prefix)
         check_machine(artifact)
-        threads = threads_of_call(threads, artifact.manifest.target.threads, count)
+        threads = threads_of_call(threads, artifact.manifest.target.threads, count, devices)
         try:
             library = _load(artifact.code)
+            if devices[0].cpus is not None:
+                pools = [device.threads() for device in devices]
+                copies = [pool.submit(read_parameters, artifact).result() for pool in pools]
+                places = islice(cycle(zip(pools, copies, strict=True)), count)
+                first = artifact.manifest.base
+                return [
+                    on.submit(PinnedModel, artifact, first, library, copy, threads, on).result() for on, copy in places
+                ]
             parameters = read_parameters(artifact)
             return [cls(artifact, artifact.manifest.base, library, parameters, threads) for _ in range(count)]
         except (RuntimeError, OSError, ValueError, KeyError, AttributeError) as error:
@@ -165,6 +178,36 @@ class Model:
             return Buffers(self.rung, self._parameters, InputArray(spec, alignment, self.artifact.prefix))
 
         return Entry(self._library.get_function(name + self.rung.suffix, True), new_buffers, self.threads)
+
+
+class PinnedModel(Model):
+    """An instance whose calls run on threads that stay on one device, whichever thread asks for them."""
+
+    def __init__(
+        self, artifact: Artifact, rung: Rung, library: Any, parameters: Bytes, threads: int, pool: ThreadPoolExecutor
+    ) -> None:
+        """To be called on a thread of `pool`, so that what is touched first is touched there."""
+        super().__init__(artifact, rung, library, parameters, threads)
+        self._pool = pool
+
+    def at(self, rung: Rung) -> Model:
+        """As Model does."""
+        if rung is self.rung:
+            return self
+        rest = self._library, self._parameters, self.threads, self._pool
+        return self._pool.submit(PinnedModel, self.artifact, rung, *rest).result()
+
+    def infer(self, tensor: FloatArray) -> dict[str, FloatArray]:
+        """As Model does."""
+        return self._pool.submit(super().infer, tensor).result()
+
+    def infer_pixels(self, canvases: npt.NDArray[np.uint8]) -> dict[str, FloatArray]:
+        """As Model does."""
+        return self._pool.submit(super().infer_pixels, canvases).result()
+
+    def detect(self, outputs: Mapping[str, FloatArray], params: NmsParams | None = None) -> Slots:
+        """As Model does."""
+        return self._pool.submit(super().detect, outputs, params).result()
 
 
 _LOADED: dict[Path, tuple[int, int]] = {}  # Device and inode of the library that was first loaded from a path.

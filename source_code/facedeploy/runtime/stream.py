@@ -2,29 +2,17 @@
 
 import queue
 import threading
-from collections.abc import Generator, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterable, Iterator
 from itertools import islice
+from time import perf_counter
 
 from facedeploy.runtime.graph import Graph, Operator
+from facedeploy.runtime.meter import StreamMeter, WorkerMeter
 from facedeploy.runtime.operator import Unit, Work
+from facedeploy.runtime.ticket import Ticket
 
 _END = object()
 _SOURCE_PATIENCE_SECONDS = 0.2
-
-
-@dataclass
-class _Ticket:
-    """A unit with its place in line, or the exception that a stage or the source raised in its place."""
-
-    number: int
-    unit: Unit
-    failure: BaseException | None = None
-
-    def result(self) -> Unit:
-        if self.failure is not None:
-            raise self.failure
-        return self.unit
 
 
 class Stream:
@@ -46,16 +34,24 @@ class Stream:
         for unit in _units(works, self.graph.batch):
             yield from self.graph.run(unit)
 
-    def run_async(self, works: Iterable[Work]) -> Generator[Work, None, None]:
-        """All stages at once; yields in input order. Closing the generator early stops its threads."""
-        return _Run(self.graph, self.depth).results(works)
+    def run_async(
+        self, works: Iterable[Work], *, meter: StreamMeter | None = None, cancel: Callable[[], None] = lambda: None
+    ) -> Generator[Work, None, None]:
+        """All stages at once; yields in input order. Closing the generator early stops its threads.
+
+        `meter` measures the run. `cancel` is called when the run ends early, before its threads are waited for: it may
+        end what an operator waits for, of which nobody wants the result any more.
+        """
+        results = _Run(self.graph, self.depth, meter, cancel).results(works)
+        return results if meter is None else meter.results(results)
 
 
 class _Run:
     """The threads and queues of one pass over a source."""
 
-    def __init__(self, graph: Graph, depth: int) -> None:
-        self.graph = graph
+    def __init__(self, graph: Graph, depth: int, meter: StreamMeter | None, cancel: Callable[[], None]) -> None:
+        self.graph, self.meter, self.cancel = graph, meter, cancel
+        self.meters = meter and meter.begin(graph)
         self.free = threading.Semaphore(depth)
         self.stopped = threading.Event()
         # One queue before each stage, and one behind the last. The semaphore bounds what they all hold together.
@@ -65,24 +61,33 @@ class _Run:
     def results(self, works: Iterable[Work]) -> Generator[Work, None, None]:
         feeder = threading.Thread(target=self._feed, args=(works,), name="source", daemon=True)
         workers = [
-            threading.Thread(target=self._work, args=(operator, index), name=stage.name, daemon=True)
+            threading.Thread(
+                target=self._work,
+                args=(operator, index, self.meters and self.meters[index][lane]),
+                name=stage.name,
+                daemon=True,
+            )
             for index, stage in enumerate(self.graph.stages)
-            for operator in stage.operators
+            for lane, operator in enumerate(stage.operators)
         ]
         for thread in (feeder, *workers):
             thread.start()
-        waiting: dict[int, _Ticket] = {}
+        waiting: dict[int, Ticket] = {}
         following = 0
         try:
             while self.total is None or following < self.total:
                 ticket = self.queues[-1].get()
-                if isinstance(ticket, _Ticket):  # Else woken, because the total is known now.
+                if isinstance(ticket, Ticket):  # Else woken, because the total is known now.
                     waiting[ticket.number] = ticket
                 del ticket  # No name may keep a unit that the consumer is done with.
                 while following in waiting:
-                    yield from waiting.pop(following).result()
+                    yield from self._taken(waiting.pop(following)).result()
                     following += 1
                     self.free.release()
+        except BaseException:
+            self.stopped.set()
+            self.cancel()
+            raise
         finally:
             self.stopped.set()
             self.free.release()  # Wakes the source.
@@ -95,14 +100,16 @@ class _Run:
             feeder.join(_SOURCE_PATIENCE_SECONDS)
 
     def _feed(self, works: Iterable[Work]) -> None:
-        number = 0
+        number, wait_for_room = 0, self._wait_for_room
         try:
             units = _units(works, self.graph.batch)
-            while self._wait_for_room() and (unit := next(units, None)):
-                self.queues[0].put(_Ticket(number, unit))
+            if self.meter is not None:
+                units, wait_for_room = self.meter.source.source(units), self.meter.source.room(wait_for_room)
+            while wait_for_room() and (unit := next(units, None)):
+                self._put(0, Ticket(number, unit))
                 number += 1
         except BaseException as error:  # The consumer raises it, in its turn.
-            self.queues[-1].put(_Ticket(number, (), error))
+            self._put(-1, Ticket(number, (), error))
             number += 1
         self.total = number
         self.queues[-1].put(_END)
@@ -112,20 +119,46 @@ class _Run:
         self.free.acquire()
         return not self.stopped.is_set()
 
-    def _work(self, operator: Operator, index: int) -> None:
-        while (ticket := self.queues[index].get()) is not _END:
-            assert isinstance(ticket, _Ticket)
+    def _put(self, index: int, ticket: Ticket) -> None:
+        ticket.queued_at = perf_counter()
+        self.queues[index].put(ticket)
+
+    def _taken(self, ticket: Ticket) -> Ticket:
+        """A ticket whose turn has come."""
+        if self.meter is not None:
+            self.meter.consumer.taken(ticket)
+        return ticket
+
+    def _work(self, operator: Operator, index: int, meter: WorkerMeter | None) -> None:
+        take: Callable[[], object] = self.queues[index].get
+        if meter is not None:
+            take, operator = meter.inbox(take), meter.operator(operator)
+        while (ticket := take()) is not _END:
+            assert isinstance(ticket, Ticket)
             if ticket.failure is None and not self.stopped.is_set():
                 try:
                     ticket.unit = operator(ticket.unit)
                 except BaseException as error:  # The consumer raises it, in its turn.
                     ticket.failure = error
-            self.queues[index + 1].put(ticket)
+            self._put(index + 1, ticket)
             del ticket
 
 
 def _units(works: Iterable[Work], batch: int) -> Iterator[Unit]:
+    """The source in units; what it gave before it raised is the last of them, and then that is raised."""
     source = iter(works)
-    while unit := list(islice(source, batch)):
-        yield unit
+    failure: Exception | None = None
+    while failure is None:
+        unit: list[Work] = []
+        try:
+            for work in islice(source, batch):
+                unit.append(work)
+                del work  # Only the unit may keep it.
+        except Exception as error:
+            failure = error
+        if unit:
+            yield unit
+        elif failure is None:
+            return
         del unit
+    raise failure

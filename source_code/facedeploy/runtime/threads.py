@@ -2,11 +2,13 @@
 
 import os
 import threading
+from collections.abc import Sequence
 
 import tvm
 
 from facedeploy.core.cores import available_cores
 from facedeploy.core.errors import DeviceError
+from facedeploy.runtime.device import Device
 
 _BIG_CORES = 1  # tvm's affinity mode; without binding it decides nothing.
 _POOL_SIZE = "TVM_NUM_THREADS"
@@ -19,12 +21,14 @@ class _Configured(threading.local):
 _configured = _Configured()
 
 
-def threads_of_call(asked: int | None, built_for: int | None = None, instances: int = 1) -> int:
-    """Threads that one call of one of `instances` uses: those asked for, else a default.
+def threads_of_call(
+    asked: int | None, built_for: int | None = None, instances: int = 1, devices: Sequence[Device] = ()
+) -> int:
+    """Threads that one call of one of `instances` on `devices` uses: those asked for, else a default.
 
-    The default is what the build config says, as far as there are so many, else a share of all. tvm would take half of
-    the CPUs, on the assumption that they are hyper-threads, bind the calling thread to one, and silently use fewer
-    threads than it is told where it has made fewer. Its environment variables, if the user has set them, win:
+    The default is what the build config says, as far as there are so many, else a share of the devices' CPUs. tvm would
+    take half of the CPUs, on the assumption that they are hyper-threads, bind the calling thread to one, and silently
+    use fewer threads than it is told where it has made fewer. Its environment variables, if the user has set them, win:
     TVM_NUM_THREADS is then the most there can be. Raises DeviceError when more are asked for.
     """
     os.environ.setdefault("TVM_BIND_THREADS", "0")
@@ -36,7 +40,8 @@ def threads_of_call(asked: int | None, built_for: int | None = None, instances: 
             f"threads: got {asked}, this process can use {most}: "
             f"set the environment variable {_POOL_SIZE} to use more than it has CPUs"
         )
-    return asked or min(built_for or max(1, int(most) // instances), int(most))
+    there = min(int(most), sum(len(device.cpus) for device in devices if device.cpus) or int(most))
+    return asked or min(built_for or max(1, there // instances), int(most))
 
 
 def use_threads(count: int) -> None:

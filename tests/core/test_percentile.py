@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from facedeploy.perf.percentile import PERCENTS, percentile, samples_needed, withheld_note
+from facedeploy.core.percentile import PERCENTS, percentile, samples_needed, withheld_note
 
 
 @pytest.mark.parametrize("percent", PERCENTS)

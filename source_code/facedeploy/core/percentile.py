@@ -18,9 +18,9 @@ def percentile(samples: Sequence[float], percent: int) -> float | None:
     return float(np.percentile(samples, percent)) if len(samples) >= samples_needed(percent) else None
 
 
-def withheld_note(count: int) -> str:
+def withheld_note(count: int, percents: Sequence[int] = PERCENTS) -> str:
     """Which percentiles so many samples do not support; empty when they support all."""
-    missing = [percent for percent in PERCENTS if count < samples_needed(percent)]
+    missing = [percent for percent in percents if count < samples_needed(percent)]
     if not missing:
         return ""
     needed = ", ".join(f"p{percent} {samples_needed(percent)}" for percent in missing)
