@@ -10,7 +10,7 @@ from facedeploy.core.nms_params import NmsParams
 from facedeploy.core.normalization import ColorOrder, NormaType
 from facedeploy.image.operations import Pixels
 from facedeploy.image.vdsp import normalization_from_vdsp
-from facedeploy.runtime.graph import Graph, Operator, Stage
+from facedeploy.runtime.graph import Chain, Graph, Operator, Stage
 from facedeploy.runtime.model import Model
 from facedeploy.runtime.operator import Decode, Infer, Preprocess, ToSource, Work
 from facedeploy.runtime.stream import Stream
@@ -23,6 +23,7 @@ _DECODE = Decode()
 class FaceDetector:
     """Detects faces with one or more instances of a compiled model.
 
+    A stream has `decoders` threads that read images; with 0 the threads of the instances do, as suits pixels.
     `note` is a sentence worth telling the user, or empty: the vdsp JSON asks for another normalization than the
     artifact was built for.
     """
@@ -43,16 +44,18 @@ class FaceDetector:
 
     def slots_graph(self, decode: Operator, then: Sequence[Stage] = ()) -> Graph:
         """The graph from sources that `decode` reads to slots in canvas px, and whatever comes `then`."""
-        stages = (
-            Stage("decode", [decode] * self.decoders),
-            Stage("preprocess", [self.preprocess()]),
-            Stage("infer", [Infer(model, self.params, self.nms) for model in self.models]),
-        )
-        return Graph((*stages, *then), self.batch)
+        return self._graph(decode, (), then)
 
     def graph(self, then: Sequence[Stage] = (), decode: Operator = _DECODE) -> Graph:
         """The graph from images (paths or pixels) to detections in source px, and whatever comes `then`."""
-        return self.slots_graph(decode, (Stage("to source", [ToSource()]), *then))
+        return self._graph(decode, (ToSource(),), then)
+
+    def _graph(self, decode: Operator, after: Sequence[Operator], then: Sequence[Stage]) -> Graph:
+        # All but decoding goes with the model: handing an image over costs more than the smaller steps do.
+        before = (self.preprocess(),) if self.decoders else (decode, self.preprocess())
+        infer = [Chain((*before, Infer(model, self.params, self.nms), *after)) for model in self.models]
+        stages = [Stage("decode", [decode] * self.decoders)] if self.decoders else []
+        return Graph((*stages, Stage("infer", infer), *then), self.batch)
 
     @classmethod
     def from_artifact(

@@ -9,6 +9,19 @@ Operator = Callable[[Unit], Unit]
 
 
 @dataclass(frozen=True)
+class Chain:
+    """Operators one after the other, as one operator: what takes microseconds is not worth a thread of its own."""
+
+    operators: Sequence[Operator]
+
+    def __call__(self, unit: Unit) -> Unit:
+        """Pass a unit through all of them."""
+        for operator in self.operators:
+            unit = operator(unit)
+        return unit
+
+
+@dataclass(frozen=True)
 class Stage:
     """One step of a graph: `operators` do the same work, each in a thread of its own when the graph streams."""
 

@@ -11,23 +11,24 @@ import numpy.typing as npt
 import tvm
 import tvm_ffi
 
-from facedeploy.artifact.manifest import LETTERBOX, lay_out
+from facedeploy.artifact.manifest import LETTERBOX
+from facedeploy.artifact.manifest import PostProcess as PostProcessSpec
 from facedeploy.artifact.store import Artifact, open_artifact
 from facedeploy.config.vdsp_params import VdspParams
 from facedeploy.core.errors import ArtifactError, ShapeError
 from facedeploy.core.nms_params import NmsParams
-from facedeploy.core.tensor_spec import TensorSpec, bytes_of
+from facedeploy.core.tensor_spec import TensorSpec
 from facedeploy.detect.slots import Slots
 from facedeploy.runtime.canvas import CanvasMaker
 from facedeploy.runtime.device import check_device, check_machine
 from facedeploy.runtime.entry import Buffers, Entry
 from facedeploy.runtime.input_array import InputArray
-from facedeploy.runtime.memory import Bytes, aligned
+from facedeploy.runtime.memory import Bytes
 from facedeploy.runtime.parameters import read_parameters
+from facedeploy.runtime.postprocess import PostProcess
 from facedeploy.runtime.threads import threads_of_call
 from facedeploy.runtime.trace import Trace
 
-FLOAT_BYTES = 4
 FloatArray = npt.NDArray[np.float32]
 
 
@@ -46,6 +47,7 @@ class Model:
         self._main = self._entry("main", self.manifest.inputs[0], self.manifest.input_alignment)
         canvases = TensorSpec("pixels", (self.batch, *self.canvas_hw, 3), "uint8")
         self._pixels = self._entry("pixels", canvases, 1) if self.manifest.normalization else None
+        self._postprocess: PostProcess | None = None  # For the thresholds that were asked for last.
 
     @classmethod
     def open(cls, prefix: str | Path, *, device: int = 0, threads: int | None = None) -> "Model":
@@ -139,19 +141,20 @@ class Model:
         if post is None:
             raise ArtifactError(f"{self.artifact.prefix} was compiled without graph.extra_ops, so it decodes no boxes")
         params = params or post.nms
-        if not outputs.keys() >= set(post.inputs):
+        process = self._postprocess
+        if process is None or process.params != params:
+            process = self._postprocess = self._new_postprocess(post, params)
+        try:
+            return process(outputs)
+        except KeyError:
             raise ShapeError(
                 f"got outputs {', '.join(outputs) or 'none'}; {self.artifact.prefix} decodes {', '.join(post.inputs)}"
-            )
-        heads = {spec.name: InputArray(spec, FLOAT_BYTES, self.artifact.prefix) for spec in self.manifest.outputs}
-        kernel = self._library.get_function(post.type, True)
-        shapes = [(self.batch, params.max_detections, width) for width in (1, 4, 10)]
-        offsets, size = lay_out(bytes_of(shape, "float32") for shape in shapes)
-        memory = aligned(size)
-        slots = [np.ndarray(shape, np.float32, memory, offset) for shape, offset in zip(shapes, offsets, strict=True)]
-        inputs = [heads[name].readable(outputs[name]) for name in post.inputs]
-        kernel(*inputs, params.confidence_threshold, params.nms_threshold, *map(tvm_ffi.from_dlpack, slots))
-        return Slots(*slots)
+            ) from None
+
+    def _new_postprocess(self, post: PostProcessSpec, params: NmsParams) -> PostProcess:
+        specs = {spec.name: spec for spec in self.manifest.outputs}
+        heads = [specs[name] for name in post.inputs]
+        return PostProcess(self._library.get_function(post.type, True), heads, params, self.artifact.prefix)
 
     def _entry(self, name: str, spec: TensorSpec, alignment: int) -> Entry:
         def new_buffers() -> Buffers:

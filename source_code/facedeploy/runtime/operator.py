@@ -127,6 +127,9 @@ class Infer:
     def postprocess(self, unit: Unit, outputs: Outputs) -> None:
         """The second half: fill `slots` of the same images."""
         slots = self.model.detect(outputs, self.nms)
+        if self.model.batch == 1:
+            unit[0].slots = slots
+            return
         for position, work in enumerate(unit):
             work.slots = Slots(*(part[position : position + 1] for part in slots))
 
