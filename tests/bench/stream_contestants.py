@@ -135,15 +135,15 @@ def openvino_pass(model: str, size: int, files: list[Path], out: Path, precision
 def facedeploy_pass(prefix: str, files: list[Path], out: Path, instances: int, decoders: int) -> Callable[[], None]:
     from facedeploy.cli.writer import PredictionWriter
     from facedeploy.runtime.face_detector import FaceDetector
-    from facedeploy.runtime.graph import Stage
     from facedeploy.runtime.operator import Work
 
     detector = FaceDetector.from_artifact(prefix, instances=instances, decoders=decoders, threads=1)
-    writer = Stage("write", [PredictionWriter(out)])
+    write = PredictionWriter(out)
 
     def once() -> None:
         works = (Work(f"{file.parent.name}/{file.stem}", file) for file in files)
-        for work in detector.run_async(works, then=(writer,)):
+        for work in detector.run_async(works):
+            write(work)
             if work.error is not None:
                 raise work.error
 

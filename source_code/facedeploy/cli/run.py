@@ -1,6 +1,7 @@
 """`facedeploy run` and build_in/vsx/python/vsx.py."""
 
 import argparse
+import gc
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -48,8 +49,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_device(parser)
     add("--batch", type=positive, help="images a call; the artifact must hold that batch")
     add_draw(parser)
-    add("--instances", type=workers, default=1, help="instances of the model (default %(default)s)")
-    add("--decoders", type=workers, help="threads that decode images (default 1)")
+    add(
+        "--instances",
+        type=workers,
+        help="instances of the model (default: as many as the CPUs have room for; with --drop late 1, which answers "
+        "soonest)",
+    )
+    add("--decoders", type=workers, help="threads that decode images (default: as many as there are CPUs)")
     add("--threads", type=workers, help="threads of one instance (default: the CPUs shared out)")
     add_thresholds(parser)
     add(
@@ -89,9 +95,9 @@ def _run_images(arguments: argparse.Namespace) -> int:
     from facedeploy.cli.journal import open_journal
     from facedeploy.cli.run_identity import run_identity
     from facedeploy.cli.writer import PredictionWriter
+    from facedeploy.core.cores import available_cores
     from facedeploy.core.errors import ConfigError
     from facedeploy.image.dataset import find_images
-    from facedeploy.runtime.graph import Stage
     from facedeploy.runtime.operator import Work
 
     if arguments.decode_timeout is not None and not arguments.isolate:
@@ -102,13 +108,16 @@ def _run_images(arguments: argparse.Namespace) -> int:
     writer = PredictionWriter(arguments.save_dir, draw_threshold)
     writer.refuse_overwriting(images)
     writer.refuse_among_images(found.root)
-    detector = open_detector(
-        arguments, arguments.model_prefix_path, arguments.vdsp_params_info, decoders=arguments.decoders or 1
-    )
+    decoders = arguments.decoders or available_cores()
+    detector = open_detector(arguments, arguments.model_prefix_path, arguments.vdsp_params_info, decoders=decoders)
     identity = run_identity(detector, images, ignore_exif=arguments.ignore_exif, draw_threshold=draw_threshold)
     names = {image.name for image in images}
     failures, faces = [Failure.of(image.name, image.path, error) for image, error in found.refused], 0
-    with open_journal(arguments.save_dir, identity, names, arguments.resume) as journal, _decode(arguments) as decode:
+    gc.freeze()  # What is there stays: looking through it again and again would take a millisecond an image.
+    with (
+        open_journal(arguments.save_dir, identity, names, arguments.resume) as journal,
+        _decode(arguments, decoders) as decode,
+    ):
         writer.remove_partial(names)
         write_failures(arguments.save_dir, [])  # An earlier run's must not be taken for this one's.
         left = [image for image in images if not (image.name in journal.done and writer.wrote(image.name))]
@@ -116,8 +125,9 @@ def _run_images(arguments: argparse.Namespace) -> int:
         paths = {image.name: image.path for image in left}
         started = time.monotonic()
         works = (Work(image.name, image.path) for image in left)
-        with closing(detector.run_async(works, then=(Stage("write", [writer]),), decode=decode)) as done:
+        with closing(detector.run_async(works, decode=decode)) as done:
             for work in tqdm(done, total=len(images), initial=earlier, unit="image", disable=None):
+                writer(work)
                 if work.error is not None:
                     failures.append(Failure.of(work.name, paths[work.name], work.error))
                 elif work.detections is not None:
@@ -133,7 +143,7 @@ def _run_images(arguments: argparse.Namespace) -> int:
 
 
 @contextmanager
-def _decode(arguments: argparse.Namespace) -> "Iterator[Decode]":
+def _decode(arguments: argparse.Namespace, decoders: int) -> "Iterator[Decode]":
     """The first stage, with the processes that it may need."""
     from facedeploy.image.decode import read_image
     from facedeploy.runtime.operator import Decode
@@ -144,5 +154,5 @@ def _decode(arguments: argparse.Namespace) -> "Iterator[Decode]":
     from facedeploy.image.isolated import IsolatedDecoders
 
     timeout = arguments.decode_timeout or DECODE_TIMEOUT
-    with IsolatedDecoders(arguments.decoders or 1, timeout, arguments.ignore_exif) as decoders:
-        yield Decode(decoders.read)
+    with IsolatedDecoders(decoders, timeout, arguments.ignore_exif) as isolated:
+        yield Decode(isolated.read)

@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import gc
 import os
 import re
 import sys
@@ -103,8 +104,11 @@ def run_video(arguments: argparse.Namespace) -> int:
     from facedeploy.runtime.operator import Work
     from facedeploy.video.newest import Newest
 
+    if arguments.drop == "late" and arguments.instances is None:
+        arguments.instances = 1  # Two frames side by side take longer than one after the other.
     with contextlib.redirect_stdout(sys.stderr):  # Standard output is for results.
-        detector = open_detector(arguments, arguments.model_prefix_path, arguments.vdsp_params_info)
+        prefix, vdsp = arguments.model_prefix_path, arguments.vdsp_params_info
+        detector = open_detector(arguments, prefix, vdsp, decoders=0)
     kind: Kind = arguments.format or "jsonl"
     late = Newest(source) if arguments.drop == "late" else None
     works = (Work(str(number), pixels) for number, pixels in (source if late is None else late))
@@ -112,8 +116,9 @@ def run_video(arguments: argparse.Namespace) -> int:
         works,
         then=[Stage("annotate", [Annotate(arguments.draw_threshold)])] if kind != "jsonl" else (),
         # What waits in a queue gets late as well: one a model, and one that is made ready for the next.
-        depth=arguments.instances + 1 if late else None,
+        depth=len(detector.models) + 1 if late else None,
     )
+    gc.freeze()  # What is there stays, and need not be looked through again and again.
     frames, boxes, interrupt = 0, 0, None
     started = time.monotonic()
     with frame_writer(kind, arguments.output, arguments.fps or source.fps or FPS) as write:

@@ -1,4 +1,4 @@
-"""The last stage of a run: results onto disk."""
+"""The end of a run: results onto disk."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from facedeploy.image.operations import Pixels
 from facedeploy.widerface.prediction_files import write_predictions
 
 if TYPE_CHECKING:  # npz-decode writes without tvm.
-    from facedeploy.runtime.operator import Unit
+    from facedeploy.runtime.operator import Work
 
 
 @dataclass(frozen=True)
@@ -24,15 +24,13 @@ class PredictionWriter:
     folder: Path
     draw_threshold: float | None = None
 
-    def __call__(self, unit: "Unit") -> "Unit":
-        """Write each image of the unit that has detections; `error` is set where its results cannot be a file's."""
-        for work in unit:
-            if work.detections is not None and work.image is not None:
-                try:
-                    self.write(work.name, work.detections, work.image)
-                except ImageError as error:
-                    work.error = error
-        return unit
+    def __call__(self, work: "Work") -> None:
+        """Write an image's results if it has detections; `error` is set where they cannot be a file's."""
+        if work.detections is not None and work.image is not None:
+            try:
+                self.write(work.name, work.detections, work.image)
+            except ImageError as error:
+                work.error = error
 
     def write(self, name: str, detections: Detections, image: Pixels) -> None:
         """Write one image's results; `name` is `<event>/<image>`.

@@ -66,15 +66,17 @@ class FaceDetector:
         confidence_threshold: float | None = None,
         nms_threshold: float | None = None,
         max_detections: int | None = None,
-        instances: int = 1,
+        instances: int | None = 1,
         decoders: int = 1,
         threads: int | None = None,
         device: int = 0,
     ) -> "FaceDetector":
         """Open `.../mod`. Without `vdsp_params`: letterbox to the artifact's canvas, normalization of its manifest.
 
-        Thresholds and `max_detections` default to the manifest's. Raises ArtifactError, DeviceError, ConfigError for a
-        threshold out of range, and ShapeError when the JSON's canvas is not the artifact's.
+        Thresholds and `max_detections` default to the manifest's. `instances` and `threads`: see
+        `Model.open_instances`; one instance answers soonest, one for each CPU does most. Raises ArtifactError,
+        DeviceError, ConfigError for a threshold out of range, and ShapeError when the JSON's canvas is not the
+        artifact's.
         """
         models = Model.open_instances(prefix, instances, device=device, threads=threads)
         manifest = models[0].manifest

@@ -26,7 +26,7 @@ from facedeploy.runtime.input_array import InputArray
 from facedeploy.runtime.memory import Bytes
 from facedeploy.runtime.parameters import read_parameters
 from facedeploy.runtime.postprocess import PostProcess
-from facedeploy.runtime.threads import threads_of_call
+from facedeploy.runtime.threads import instances_of_machine, threads_of_call
 from facedeploy.runtime.trace import Trace
 
 FloatArray = npt.NDArray[np.float32]
@@ -56,9 +56,9 @@ class Model:
 
     @classmethod
     def open_instances(
-        cls, prefix: str | Path, count: int, *, device: int = 0, threads: int | None = None
+        cls, prefix: str | Path, count: int | None, *, device: int = 0, threads: int | None = None
     ) -> list["Model"]:
-        """Open `count` instances that share code and weights.
+        """Open `count` instances that share code and weights; None: as many as keep all CPUs busy, a thread each.
 
         `threads` for each call: by default the config's `backend.compile.threads`, else the CPUs shared out among the
         instances. Raises ArtifactError (missing, damaged, foreign) and DeviceError (another machine's; no such device;
@@ -67,6 +67,8 @@ class Model:
         check_device(device)
         artifact = open_artifact(prefix)
         check_machine(artifact)
+        if count is None:
+            count = instances_of_machine(threads or artifact.manifest.target.threads)
         threads = threads_of_call(threads, artifact.manifest.target.threads, count)
         try:
             library = _load(artifact.code)

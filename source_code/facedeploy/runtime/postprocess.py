@@ -16,6 +16,7 @@ from facedeploy.runtime.results import Pool
 
 FLOAT_BYTES = 4
 
+
 class PostProcess:
     """Outputs of a model -> slots, with the thresholds of `params`. Threads may call it side by side."""
 
@@ -30,7 +31,7 @@ class PostProcess:
         self._slots = Pool([TensorSpec(name, (*shape, width), "float32") for name, width in slots], memory=aligned)
 
     def __call__(self, outputs: Mapping[str, npt.NDArray[np.float32]]) -> Slots:
-        """Decode, threshold, suppress. Raises KeyError for an output that is not there, ShapeError for another shape."""
+        """Decode, threshold, suppress. Raises KeyError for an output that is missing, ShapeError for another shape."""
         arrays = [outputs[name] for name in self._names]
         slots, tensors = self._slots.take()
         try:

@@ -50,9 +50,7 @@ Taken = tuple[tuple[Array, ...], tuple[Any, ...]]  # Arrays, and the same as fun
 class Pool:
     """Results for whoever asks, in any thread; at most `most` of them are kept to be used again."""
 
-    def __init__(
-        self, outputs: Sequence[TensorSpec], most: int = 16, memory: Callable[[int], Bytes] = huge
-    ) -> None:
+    def __init__(self, outputs: Sequence[TensorSpec], most: int = 16, memory: Callable[[int], Bytes] = huge) -> None:
         self._outputs, self._most, self._memory = outputs, most, memory
         self._kept: list[Results] = []
         self._lock = Lock()
