@@ -142,7 +142,7 @@ def facedeploy_pass(
     from facedeploy.runtime.operator import Work
 
     detector = FaceDetector.from_artifact(prefix, canvas=canvas, instances=instances, decoders=decoders, threads=1)
-    writer = Stage("write", [PredictionWriter(out)])
+    writer = Stage("write", [PredictionWriter(out)], joined=True)
 
     def once() -> None:
         works = (Work(f"{file.parent.name}/{file.stem}", file) for file in files)

@@ -209,7 +209,7 @@ def test_video_in_and_video_out(command, words, tmp_path, frames, detector, suff
         (["--file_path", "x"], "--file_path needs --save_dir"),
         (["--file_path", "x", "--save_dir", "out", "--drop", "late"], "--drop is for frames (--stdin, --video)"),
         (["--file_path", "x", "--save_dir", "out", "--format", "jsonl"], "--format is for frames"),
-        (["--stdin", "80x60", "--batch", "2"], "--batch: got 2, "),
+        (["--stdin", "80x60", "--batch", "2"], "batch 2: "),
     ],
 )
 def test_wrong_options_are_one_sentence(refused, words, raw, monkeypatch, tmp_path, more, said):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from facedeploy.cli.statistics import ADVICE, sentence
+from facedeploy.core.cores import available_cores
 from facedeploy.runtime.statistics import StageStatistics, StreamStatistics
 
 IDLE = StageStatistics("", 1, 9, 9, 0, 0.0, 0.0, 1.0, 0.0, 0.01, 0.0, None, None)
@@ -68,7 +69,8 @@ def test_table_is_printed_and_figures_are_written(run, photos, tmp_path, more):
     assert list(stages) == ["input", "decode", "preprocess", "infer", "to source", "write", "output"]
     assert {stage["images"] for stage in stages.values()} == {7}
     assert [stage["failed"] for stage in stages.values()] == [0, 1, 0, 0, 0, 0, 0]
-    assert (stages["decode"]["workers"], stages["infer"]["workers"]) == ((3, 2) if "--decoders" in more else (1, 1))
+    expected = (3, 2) if "--decoders" in more else (available_cores(),) * 2
+    assert (stages["decode"]["workers"], stages["infer"]["workers"]) == expected
     lines = error.splitlines()
     assert lines[0].startswith("stage ")
     assert [line.split("  ")[0] for line in lines[1:8]] == list(stages)

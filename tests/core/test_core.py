@@ -1,10 +1,13 @@
 """The small nouns: detections, priors, tensor specs, files, requirements."""
 
+import errno
+import os
+
 import numpy as np
 import pytest
 
 from facedeploy.core.detections import Detections
-from facedeploy.core.errors import DependencyError
+from facedeploy.core.errors import DataError, DependencyError
 from facedeploy.core.files import atomic_path, remove_partial, write_text
 from facedeploy.core.prior_spec import PriorSpec
 from facedeploy.core.requirement import require
@@ -74,3 +77,29 @@ def test_require_names_package_extra_and_purpose_when_missing():
     with pytest.raises(DependencyError, match=r"drawing needs the package no_such_module.*facedeploy\[demo\]"):
         require("no_such_module", "demo", "drawing")
     assert require("math", "demo", "drawing").pi > 3
+
+
+def test_text_replaces_a_file_whole_or_not_at_all(tmp_path, monkeypatch):
+    path = tmp_path / "new" / "folder" / "ü.a.txt"
+    write_text(path, "one\n")
+    write_text(str(path), "zwei ü\n")
+    assert path.read_bytes() == "zwei ü\n".encode()
+    true = os.write
+    monkeypatch.setattr(os, "write", lambda descriptor, data: true(descriptor, data[:3]))  # As a pipe or a signal may.
+    write_text(path, "three")
+    assert path.read_text() == "three"
+
+    def full(descriptor, data):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "write", full)
+    with pytest.raises(DataError, match=r"ü\.a\.txt: cannot be written \(No space left on device\)"):
+        write_text(path, "four")
+    assert [each.name for each in path.parent.iterdir()] == [path.name]
+    assert path.read_text() == "three"
+
+
+def test_text_into_a_folder_that_cannot_be_is_one_sentence(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(DataError, match="cannot be written"):
+        write_text(tmp_path / "file" / "a.txt", "")

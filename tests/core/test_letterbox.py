@@ -56,3 +56,18 @@ def test_to_source_takes_landmarks_and_scales_each_axis_by_itself():
 def test_to_source_adds_the_crop_when_offset_is_negative():
     box = Letterbox((100, 100), (40, 40), (100, 100), (-30, -20))
     assert box.to_source(np.array([0.0, 0.0])).tolist() == [30.0, 20.0]
+
+
+def test_to_source_rounds_once_from_float64():
+    random = np.random.default_rng(0)
+    for source_hw in [(683, 1024), (1385, 1024), (480, 640), (3, 4000)]:
+        box = Letterbox.fit(source_hw, (640, 640))
+        points = random.uniform(-50, 700, (40, 10)).astype(np.float32)
+        kept = points.copy()
+        scale = [source / content for source, content in zip(source_hw[::-1], box.content_hw[::-1], strict=True)]
+        expected = [
+            [np.float32((float(value) - box.offset_xy[i % 2]) * scale[i % 2]) for i, value in enumerate(row)]
+            for row in points
+        ]
+        np.testing.assert_array_equal(box.to_source(points), np.array(expected, np.float32))
+        np.testing.assert_array_equal(points, kept)

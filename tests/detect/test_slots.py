@@ -167,3 +167,15 @@ def test_detections_do_not_change_with_the_slots_they_came_from() -> None:
         part[...] = 7
     assert found.scores.tolist() == [0.5]
     assert found.boxes.tolist() == [[0.5, 0.5, 0.5, 0.5]]
+
+
+def test_slots_with_gaps_give_what_is_filled() -> None:
+    """As a file of somebody else may have them."""
+    slots = empty_slots(1, 4)
+    slots.scores[0, 1::2, 0] = 0.5, 0.75
+    slots.boxes[0, 1::2] = [[1, 2, 3, 4], [5, 6, 7, 8]]
+    found = detections_of(slots, Letterbox.fit((10, 10), (10, 10)))
+    assert found.scores.tolist() == [0.5, 0.75]
+    assert found.boxes.tolist() == [[1, 2, 3, 4], [5, 6, 7, 8]]
+    assert found.boxes.flags.c_contiguous
+    assert found.landmarks.flags.c_contiguous

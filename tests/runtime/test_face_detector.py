@@ -144,6 +144,19 @@ def test_unreadable_image_in_a_batch_spares_the_others(tiny_batch3, pictures, sa
         same(work.detections, batched.detect(image))
 
 
+def test_instances_decode_where_no_thread_does(tiny_artifact, detector, pictures, same, tmp_path):
+    cv2.imwrite(str(tmp_path / "a.png"), pictures[0])
+    alone = FaceDetector.from_artifact(tiny_artifact.prefix, instances=2, decoders=0)
+    (team,) = alone.graph().teams
+    assert team.workers == 2
+    assert [stage.name for stage in team.stages] == ["decode", "preprocess", "infer", "to source"]
+    images = [*pictures, tmp_path / "a.png", tmp_path / "nowhere.png"]
+    *works, last = alone.run_async(images)
+    for work, image in zip(works, [*pictures, pictures[0]], strict=True):
+        same(work.detections, detector.detect(image))
+    assert "nowhere.png: cannot be read" in str(last.error)
+
+
 def test_results_of_a_stream_stay_as_they_were(detector, pictures, same):
     works = list(detector.run_async(pictures))
     for work, image in zip(works, pictures, strict=True):

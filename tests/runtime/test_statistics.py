@@ -109,6 +109,19 @@ def test_stage_that_takes_longest_is_the_bottleneck(slow):
     assert found["output"].input_wait_s > found["output"].busy_s
 
 
+def test_joined_stages_share_their_time_and_the_longest_is_the_bottleneck():
+    stages = [Stage("a", [sleeper(0.002)] * 2), Stage("b", [sleeper(0.006)], True), Stage("c", [sleeper(0.001)])]
+    statistics = run(stages, source(40))
+    found = by_name(statistics)
+    assert statistics.bottleneck.name == "b"
+    assert [found[name].workers for name in "abc"] == [2, 2, 1]
+    assert {found[name].units for name in "abc"} == {40}
+    assert found["b"].busy_s > found["a"].busy_s > found["c"].busy_s
+    both = (found["a"].busy_s + found["b"].busy_s) / (2 * statistics.seconds)
+    assert found["a"].busy_share == found["b"].busy_share == pytest.approx(both)
+    assert found["b"].input_wait_s == found["b"].queue_length == 0
+
+
 def test_more_workers_have_less_to_do_each():
     stages = [Stage("a", [sleeper(0.004)]), Stage("b", [sleeper(0.008)] * 4)]
     statistics = run(stages, source(30))

@@ -320,7 +320,43 @@ def test_two_runs_of_one_stream_do_not_mix():
     assert all(one.name == other.name and one is not other for one, other in pairs)
 
 
+def test_joined_stages_do_their_part_in_the_threads_of_the_stage_before():
+    seen = set()
+
+    def notes(name):
+        def operator(unit):
+            seen.add((name, threading.current_thread()))
+            time.sleep(0.002)
+            return unit
+
+        return operator
+
+    stages = [
+        Stage("a", [notes("a")]),
+        Stage("b", [notes("b")], joined=True),
+        Stage("c", [notes("c0"), notes("c1"), notes("c2")]),
+        Stage("d", [notes("d0"), notes("d1"), notes("d2")], joined=True),
+        Stage("e", [notes("e")], joined=True),
+    ]
+    graph = Graph(stages, 1)
+    assert [(team.workers, [stage.name for stage in team.stages]) for team in graph.teams] == [
+        (1, ["a", "b"]),
+        (3, ["c", "d", "e"]),
+    ]
+    assert names(Stream(graph).run_async(source(60))) == names(source(60))
+    threads = {name: {thread for other, thread in seen if other == name} for name, _ in seen}
+    assert threads["a"] == threads["b"]
+    assert threads["e"] == threads["c0"] | threads["c1"] | threads["c2"]
+    for worker in range(3):
+        assert threads[f"c{worker}"] == threads[f"d{worker}"]
+        assert len(threads[f"c{worker}"]) == 1
+    assert len(threads["e"]) == 3
+    assert not threads["a"] & threads["e"]
+
+
 def test_impossible_graphs_are_refused():
+    with pytest.raises(ValueError, match="stage 'b': got 2 operators, expected 1 or 3: a, b, c share their threads"):
+        Stream(Graph([Stage("a", [passes]), Stage("b", [passes] * 2, True), Stage("c", [passes] * 3, True)], 1))
     with pytest.raises(ValueError, match="got no operator"):
         Stage("decode", [])
     with pytest.raises(ValueError, match="got 0, expected at least 1"):

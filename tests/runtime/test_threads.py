@@ -66,3 +66,17 @@ def test_model_takes_the_threads_of_the_config_or_its_share(edited, tiny_artifac
     assert Model.open(tiny_artifact.prefix).threads == most
     assert Model.open_instances(tiny_artifact.prefix, 2 * most)[0].threads == 1
     assert Model.open(edited(lambda manifest: manifest["target"].update(threads=1))).threads == 1
+
+
+@pytest.mark.parametrize(("threads_of_each", "expected"), [(None, 6), (1, 6), (2, 3), (4, 1), (99, 1)])
+def test_as_many_instances_as_the_machine_has_room_for(cores, threads_of_each, expected):
+    assert threads.instances_of_machine(threads_of_each) == expected
+
+
+def test_instances_that_nobody_counted_fill_the_machine(cores, edited, tiny_artifact):
+    models = Model.open_instances(tiny_artifact.prefix, None)
+    assert [model.threads for model in models] == [1] * 6
+    models = Model.open_instances(tiny_artifact.prefix, None, threads=3)
+    assert [model.threads for model in models] == [3] * 2
+    models = Model.open_instances(edited(lambda manifest: manifest["target"].update(threads=2)), None)
+    assert [model.threads for model in models] == [2] * 3

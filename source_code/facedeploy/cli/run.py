@@ -1,6 +1,7 @@
 """`facedeploy run` and build_in/vsx/python/vsx.py."""
 
 import argparse
+import gc
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -49,8 +50,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_device(parser)
     add_shape(parser)
     add_draw(parser)
-    add("--instances", type=workers, default=1, help="instances of the model (default %(default)s)")
-    add("--decoders", type=workers, help="threads that decode images (default 1)")
+    add(
+        "--instances",
+        type=workers,
+        help="instances of the model (default: as many as the CPUs have room for; with --drop late 1, which answers "
+        "soonest)",
+    )
+    add("--decoders", type=workers, help="threads that decode images (default: as many as there are CPUs)")
     add("--threads", type=workers, help="threads of one instance (default: the CPUs shared out)")
     add_thresholds(parser)
     add(
@@ -91,6 +97,7 @@ def _run_images(arguments: argparse.Namespace) -> int:
     from facedeploy.cli.journal import open_journal
     from facedeploy.cli.run_identity import run_identity
     from facedeploy.cli.writer import PredictionWriter
+    from facedeploy.core.cores import available_cores
     from facedeploy.core.errors import ConfigError
     from facedeploy.image.dataset import find_images
     from facedeploy.runtime.graph import Stage
@@ -104,15 +111,15 @@ def _run_images(arguments: argparse.Namespace) -> int:
     writer = PredictionWriter(arguments.save_dir, draw_threshold)
     writer.refuse_overwriting(images)
     writer.refuse_among_images(found.root)
-    detector = open_detector(
-        arguments, arguments.model_prefix_path, arguments.vdsp_params_info, decoders=arguments.decoders or 1
-    )
+    decoders = arguments.decoders or available_cores()
+    detector = open_detector(arguments, arguments.model_prefix_path, arguments.vdsp_params_info, decoders=decoders)
     identity = run_identity(detector, images, ignore_exif=arguments.ignore_exif, draw_threshold=draw_threshold)
     names = {image.name for image in images}
     failures, faces = [Failure.of(image.name, image.path, error) for image, error in found.refused], 0
+    gc.freeze()  # What is there stays: looking through it again and again would take a millisecond an image.
     with (
         open_journal(arguments.save_dir, identity, names, arguments.resume) as journal,
-        _decode(arguments) as (decode, cancel),
+        _decode(arguments, decoders) as (decode, cancel),
     ):
         writer.remove_partial(names)
         write_failures(arguments.save_dir, [])  # An earlier run's must not be taken for this one's.
@@ -121,7 +128,7 @@ def _run_images(arguments: argparse.Namespace) -> int:
         paths = {image.name: image.path for image in left}
         started = time.monotonic()
         works = (Work(image.name, image.path) for image in left)
-        meter, then = new_meter(arguments), (Stage("write", [writer]),)
+        meter, then = new_meter(arguments), (Stage("write", [writer], joined=True),)
         with closing(detector.run_async(works, then=then, decode=decode, meter=meter, cancel=cancel)) as done:
             for work in tqdm(done, total=len(images), initial=earlier, unit="image", disable=None):
                 if work.error is not None:
@@ -140,7 +147,7 @@ def _run_images(arguments: argparse.Namespace) -> int:
 
 
 @contextmanager
-def _decode(arguments: argparse.Namespace) -> "Iterator[tuple[Decode, Callable[[], None]]]":
+def _decode(arguments: argparse.Namespace, decoders: int) -> "Iterator[tuple[Decode, Callable[[], None]]]":
     """The first stage, with the processes that it may need, and what ends them when their results are not wanted."""
     from facedeploy.image.decode import read_image
     from facedeploy.runtime.operator import Decode
@@ -151,5 +158,5 @@ def _decode(arguments: argparse.Namespace) -> "Iterator[tuple[Decode, Callable[[
     from facedeploy.image.isolated import IsolatedDecoders
 
     timeout = arguments.decode_timeout or DECODE_TIMEOUT
-    with IsolatedDecoders(arguments.decoders or 1, timeout, arguments.ignore_exif) as decoders:
-        yield Decode(decoders.read), decoders.cancel
+    with IsolatedDecoders(decoders, timeout, arguments.ignore_exif) as isolated:
+        yield Decode(isolated.read), isolated.cancel

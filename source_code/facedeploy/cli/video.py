@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import gc
 import os
 import re
 import sys
@@ -104,7 +105,9 @@ def run_video(arguments: argparse.Namespace) -> int:
     from facedeploy.runtime.operator import Work
     from facedeploy.video.newest import Newest
 
-    detector = open_detector(arguments, arguments.model_prefix_path, arguments.vdsp_params_info)
+    if arguments.drop == "late" and arguments.instances is None:
+        arguments.instances = 1  # Two frames side by side take longer than one after the other.
+    detector = open_detector(arguments, arguments.model_prefix_path, arguments.vdsp_params_info, decoders=0)
     kind: Kind = arguments.format or "jsonl"
     late = Newest(source) if arguments.drop == "late" else None
     works = (Work(str(number), pixels) for number, pixels in (source if late is None else late))
@@ -112,10 +115,11 @@ def run_video(arguments: argparse.Namespace) -> int:
     done = detector.run_async(
         works,
         meter=meter,
-        then=[Stage("annotate", [Annotate(arguments.draw_threshold)])] if kind != "jsonl" else (),
+        then=[Stage("annotate", [Annotate(arguments.draw_threshold)], joined=True)] if kind != "jsonl" else (),
         # What waits in a queue gets late as well: one a model, and one that is made ready for the next.
-        depth=arguments.instances + 1 if late else None,
+        depth=len(detector.instances) + 1 if late else None,
     )
+    gc.freeze()  # What is there stays, and need not be looked through again and again.
     frames, boxes, interrupt = 0, 0, None
     started = time.monotonic()
     with frame_writer(kind, arguments.output, arguments.fps or source.fps or FPS) as write:

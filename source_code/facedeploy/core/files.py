@@ -1,5 +1,6 @@
 """Files are written whole or not at all."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -39,10 +40,37 @@ def result_path(path: Path) -> Iterator[Path]:
         raise DataError(f"{path}: cannot be written ({error.strerror or error})") from error
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 text atomically. Raises DataError when it cannot be written."""
-    with result_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+def write_text(path: str | Path, text: str) -> None:
+    """Write UTF-8 text atomically. Raises DataError when it cannot be written.
+
+    As `result_path`, but without objects for paths: a run writes a small file for each image, in half the time so.
+    """
+    folder, slash, _ = os.fspath(path).rpartition("/")
+    temporary = f"{folder}{slash}{_PARTIAL}{os.urandom(16).hex()}"
+    try:
+        try:
+            _write_new(temporary, text.encode())
+            os.replace(temporary, path)  # noqa: PTH105
+        except BaseException:
+            with suppress(OSError):
+                Path(temporary).unlink()
+            raise
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written ({error.strerror or error})") from error
+
+
+def _write_new(path: str, data: bytes) -> None:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    try:
+        descriptor = os.open(path, flags, 0o666)
+    except FileNotFoundError:  # Not asked before, since nearly always the folder is there.
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, flags, 0o666)
+    try:
+        while data:
+            data = data[os.write(descriptor, data) :]
+    finally:
+        os.close(descriptor)
 
 
 def remove_partial(folder: Path) -> None:

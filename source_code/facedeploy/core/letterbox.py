@@ -33,18 +33,24 @@ class Letterbox:
         return cls(source_hw, canvas_hw, (content_h, content_w), offset_xy)
 
     @property
-    def _scale_xy(self) -> npt.NDArray[np.float64]:
+    def _scale_xy(self) -> tuple[float, float]:
         """Source px for each content px, along x and y: rounding makes the two differ slightly."""
-        return np.array([self.source_hw[1] / self.content_hw[1], self.source_hw[0] / self.content_hw[0]])
+        return self.source_hw[1] / self.content_hw[1], self.source_hw[0] / self.content_hw[0]
 
     def to_source(self, xy: FloatArray) -> npt.NDArray[np.float32]:
         """Canvas px -> source px. `xy` is (..., 2k): x and y alternate, so boxes xyxy and landmarks both fit."""
-        points = np.asarray(xy, np.float64)
-        pairs = points.reshape(*points.shape[:-1], points.shape[-1] // 2, 2)
-        return ((pairs - self.offset_xy) * self._scale_xy).reshape(points.shape).astype(np.float32)
+        points = np.array(xy, np.float64)
+        for axis, (offset, scale) in enumerate(zip(self.offset_xy, self._scale_xy, strict=True)):
+            along = points[..., axis::2]
+            along -= offset
+            along *= scale
+        return points.astype(np.float32)
 
     def to_canvas(self, xy: FloatArray) -> npt.NDArray[np.float32]:
         """Source px -> canvas px; the inverse of `to_source`."""
-        points = np.asarray(xy, np.float64)
-        pairs = points.reshape(*points.shape[:-1], points.shape[-1] // 2, 2)
-        return (pairs / self._scale_xy + self.offset_xy).reshape(points.shape).astype(np.float32)
+        points = np.array(xy, np.float64)
+        for axis, (offset, scale) in enumerate(zip(self.offset_xy, self._scale_xy, strict=True)):
+            along = points[..., axis::2]
+            along /= scale
+            along += offset
+        return points.astype(np.float32)

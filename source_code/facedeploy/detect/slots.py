@@ -67,10 +67,10 @@ def retinaface_slots(
 
 def detections_of(slots: Slots, letterbox: Letterbox, image: int = 0) -> Detections:
     """The filled slots of one image of the batch, in px of its source."""
-    filled = slots.scores[image, :, 0] != EMPTY
-    landmarks = letterbox.to_source(slots.landmarks[image][filled])
-    return Detections(
-        boxes=letterbox.to_source(slots.boxes[image][filled]),
-        scores=slots.scores[image, filled, 0].copy(),
-        landmarks=landmarks.reshape(-1, 5, 2),
-    )
+    scores = slots.scores[image, :, 0]
+    filled = scores != EMPTY
+    count = int(np.count_nonzero(filled))
+    # As a rule they come first, and a part is quicker to take than a choice.
+    kept = slice(count) if filled[:count].all() else filled
+    points = letterbox.to_source(np.concatenate((slots.boxes[image, kept], slots.landmarks[image, kept]), axis=1))
+    return Detections(points[:, :4].copy(), scores[kept].copy(), points[:, 4:].copy().reshape(-1, 5, 2))

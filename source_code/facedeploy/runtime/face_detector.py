@@ -28,7 +28,8 @@ class FaceDetector:
 
     `instances` have one model for each shape in use. `canvases` say how an image is laid on each of their canvases,
     and normalized, which is the same for all. `note` is a sentence worth telling the user, or empty: the vdsp JSON asks
-    for another normalization than the artifact was built for.
+    for another normalization than the artifact was built for. A stream has `decoders` threads that
+    read images; with 0 the threads of the instances do.
     """
 
     def __init__(
@@ -61,16 +62,19 @@ class FaceDetector:
 
     def slots_graph(self, decode: Operator, then: Sequence[Stage] = ()) -> Graph:
         """The graph from sources that `decode` reads to slots in canvas px, and whatever comes `then`."""
-        stages = (
-            Stage("decode", [decode] * self.decoders),
-            Stage("preprocess", [self.preprocess()]),
-            Stage("infer", self.infers()),
-        )
-        return Graph((*stages, *then), self.batch)
+        return self._graph(decode, (), then)
 
     def graph(self, then: Sequence[Stage] = (), decode: Operator = _DECODE) -> Graph:
         """The graph from images (paths or pixels) to detections in source px, and whatever comes `then`."""
-        return self.slots_graph(decode, (Stage("to source", [ToSource()]), *then))
+        return self._graph(decode, (Stage("to source", [ToSource()], joined=True),), then)
+
+    def _graph(self, decode: Operator, after: Sequence[Stage], then: Sequence[Stage]) -> Graph:
+        stages = (
+            Stage("decode", [decode] * max(self.decoders, 1)),
+            Stage("preprocess", [self.preprocess()], joined=self.decoders == 0),
+            Stage("infer", self.infers(), joined=True),
+        )
+        return Graph((*stages, *after, *then), self.batch)
 
     @classmethod
     def from_artifact(
@@ -83,7 +87,7 @@ class FaceDetector:
         max_detections: int | None = None,
         canvas: Canvas | None = None,
         batch: int | None = None,
-        instances: int = 1,
+        instances: int | None = 1,
         decoders: int = 1,
         threads: int | None = None,
         device: int | Sequence[int] = 0,
@@ -93,9 +97,10 @@ class FaceDetector:
         Of an artifact with several shapes, `canvas` is the one to use, (height, width) px, or "nearest": for each image
         the smallest of those that show it largest. It defaults to the JSON's, else to the artifact's first. A call
         takes up to `batch` images, by default as many as the artifact's first shape. Thresholds and `max_detections`
-        default to the manifest's. Of several devices, instances take one each, in turn. Raises ArtifactError,
-        DeviceError, ConfigError for a threshold out of range or a JSON whose layout cannot be had on another canvas,
-        and ShapeError for a canvas or batch that the artifact lacks.
+        default to the manifest's. `instances`, `threads` and `device`: see `Model.open_instances`; one instance answers
+        soonest, one for each CPU does most. Raises ArtifactError, DeviceError, ConfigError for a threshold out of range
+        or a JSON whose layout cannot be had on another canvas, and ShapeError for a canvas or batch that the artifact
+        lacks.
         """
         models = Model.open_instances(prefix, instances, device=device, threads=threads)
         artifact, manifest = models[0].artifact, models[0].manifest

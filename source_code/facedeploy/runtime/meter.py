@@ -7,7 +7,7 @@ from time import perf_counter, process_time, thread_time
 
 from facedeploy.core.cores import available_cores
 from facedeploy.core.percentile import percentile
-from facedeploy.runtime.graph import Graph, Operator
+from facedeploy.runtime.graph import Operator, Team
 from facedeploy.runtime.operator import Unit, Work
 from facedeploy.runtime.statistics import StageStatistics, StreamStatistics
 from facedeploy.runtime.ticket import Ticket
@@ -112,17 +112,17 @@ class StreamMeter:
 
     def __init__(self) -> None:
         self.source, self.consumer = WorkerMeter(), WorkerMeter()
-        self._stages: list[tuple[str, list[WorkerMeter]]] = []
+        self._teams: list[tuple[Team, list[list[WorkerMeter]]]] = []
         self._began = 0.0, 0.0
         self._ended: tuple[float, float] | None = None
 
-    def begin(self, graph: Graph) -> Sequence[Sequence[WorkerMeter]]:
-        """Start the clock; returns a meter for each operator of each stage."""
-        if self._stages:
+    def begin(self, teams: Sequence[Team]) -> Sequence[Sequence[Sequence[WorkerMeter]]]:
+        """Start the clock; returns, for each team and each of its workers, a meter for each stage."""
+        if self._teams:
             raise ValueError("this meter has measured a run: give each run one of its own")
-        self._stages = [(stage.name, [WorkerMeter() for _ in stage.operators]) for stage in graph.stages]
+        self._teams = [(team, [[WorkerMeter() for _ in team.stages] for _ in range(team.workers)]) for team in teams]
         self._began = _now()
-        return [workers for _, workers in self._stages]
+        return [workers for _, workers in self._teams]
 
     def results(self, results: Generator[Work, None, None]) -> Generator[Work, None, None]:
         """Results for the consumer, and the end of the clock with them."""
@@ -133,28 +133,38 @@ class StreamMeter:
 
     def statistics(self) -> StreamStatistics:
         """What was done so far. Raises ValueError before the run has begun."""
-        if not self._stages:
+        if not self._teams:
             raise ValueError("there is nothing to tell: no run with this meter has begun")
         seconds, cpu_s = (end - began for began, end in zip(self._began, self._ended or _now(), strict=True))
-        lanes = [("input", [self.source]), *self._stages, ("output", [self.consumer])]
-        stages = tuple(_of_stage(name, workers, seconds) for name, workers in lanes)
-        return StreamStatistics(seconds, cpu_s, available_cores(), stages)
+        stages = [_of_stage("input", [self.source], _busy([self.source]), seconds)]
+        for team, workers in self._teams:
+            by_stage = list(zip(*workers, strict=True))
+            busy = sum(map(_busy, by_stage))
+            stages += [
+                _of_stage(stage.name, meters, busy, seconds)
+                for stage, meters in zip(team.stages, by_stage, strict=True)
+            ]
+        stages.append(_of_stage("output", [self.consumer], _busy([self.consumer]), seconds))
+        return StreamStatistics(seconds, cpu_s, available_cores(), tuple(stages))
 
 
-def _of_stage(name: str, workers: Sequence[WorkerMeter], seconds: float) -> StageStatistics:
+def _busy(workers: Sequence[WorkerMeter]) -> float:
+    return sum(worker.busy for worker in workers)
+
+
+def _of_stage(name: str, workers: Sequence[WorkerMeter], team_busy: float, seconds: float) -> StageStatistics:
     latencies_ms = [1000 * latency for worker in workers for latency in worker.latencies.copy()]
-    busy = sum(worker.busy for worker in workers)
     return StageStatistics(
         name=name,
         workers=len(workers),
         units=sum(worker.units for worker in workers),
         images=sum(worker.images for worker in workers),
         failed=sum(worker.failed for worker in workers),
-        busy_s=busy,
+        busy_s=_busy(workers),
         cpu_s=sum(worker.cpu for worker in workers),
         input_wait_s=sum(worker.input_wait for worker in workers),
         room_wait_s=sum(worker.room_wait for worker in workers),
-        busy_share=busy / (seconds * len(workers)),
+        busy_share=team_busy / (seconds * len(workers)),
         # Those that wait at a moment, on average, are all their waits together in the time of the run (Little's law).
         queue_length=sum(worker.queued for worker in workers) / seconds,
         p50_ms=percentile(latencies_ms, 50),

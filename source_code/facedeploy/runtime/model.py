@@ -13,23 +13,24 @@ import numpy.typing as npt
 import tvm
 import tvm_ffi
 
-from facedeploy.artifact.manifest import LETTERBOX, Rung, lay_out
+from facedeploy.artifact.manifest import LETTERBOX, Rung
+from facedeploy.artifact.manifest import PostProcess as PostProcessSpec
 from facedeploy.artifact.store import Artifact, open_artifact
 from facedeploy.config.vdsp_params import VdspParams
 from facedeploy.core.errors import ArtifactError, ShapeError
 from facedeploy.core.nms_params import NmsParams
-from facedeploy.core.tensor_spec import TensorSpec, bytes_of
+from facedeploy.core.tensor_spec import TensorSpec
 from facedeploy.detect.slots import Slots
 from facedeploy.runtime.canvas import CanvasMaker
 from facedeploy.runtime.device import check_machine, choose_devices
 from facedeploy.runtime.entry import Buffers, Entry
 from facedeploy.runtime.input_array import InputArray
-from facedeploy.runtime.memory import Bytes, aligned
+from facedeploy.runtime.memory import Bytes
 from facedeploy.runtime.parameters import read_parameters
-from facedeploy.runtime.threads import threads_of_call
+from facedeploy.runtime.postprocess import PostProcess
+from facedeploy.runtime.threads import instances_of_machine, threads_of_call
 from facedeploy.runtime.trace import Trace
 
-FLOAT_BYTES = 4
 FloatArray = npt.NDArray[np.float32]
 
 
@@ -49,6 +50,7 @@ class Model:
         self._main = self._entry("main", rung.input, rung.input_alignment)
         canvases = TensorSpec("pixels", (self.batch, *self.canvas_hw, 3), "uint8")
         self._pixels = self._entry("pixels", canvases, 1) if self.manifest.normalization else None
+        self._postprocess: PostProcess | None = None  # For the thresholds that were asked for last.
 
     @classmethod
     def open(cls, prefix: str | Path, *, device: int = 0, threads: int | None = None) -> "Model":
@@ -57,20 +59,23 @@ class Model:
 
     @classmethod
     def open_instances(
-        cls, prefix: str | Path, count: int, *, device: int | Sequence[int] = 0, threads: int | None = None
+        cls, prefix: str | Path, count: int | None, *, device: int | Sequence[int] = 0, threads: int | None = None
     ) -> list["Model"]:
         """Open `count` instances, for the artifact's first shape, that share code and weights.
 
-        With several devices they take one each, in turn. Where the machine has several, which are its NUMA nodes, calls
-        run on threads of the instance's own, and each device has a copy of the weights.
+        None: as many as keep all CPUs busy, a thread each. With several devices they take one each, in turn. Where the
+        machine has several, which are its NUMA nodes, calls run on threads of the instance's own, and each device has a
+        copy of the weights.
 
         `threads` for each call: by default the config's `backend.compile.threads`, else the CPUs shared out among the
         instances. Raises ArtifactError (missing, damaged, foreign) and DeviceError (another machine's; no such device;
         more threads than there are).
         """
-        devices = choose_devices(device, count)
         artifact = open_artifact(prefix)
         check_machine(artifact)
+        if count is None:
+            count = instances_of_machine(threads or artifact.manifest.target.threads)
+        devices = choose_devices(device, count)
         threads = threads_of_call(threads, artifact.manifest.target.threads, count, devices)
         try:
             library = _load(artifact.code)
@@ -159,19 +164,21 @@ class Model:
         if post is None:
             raise ArtifactError(f"{self.artifact.prefix} was compiled without graph.extra_ops, so it decodes no boxes")
         params = params or post.nms
-        if not outputs.keys() >= set(post.inputs):
+        process = self._postprocess
+        if process is None or process.params != params:
+            process = self._postprocess = self._new_postprocess(post, params)
+        try:
+            return process(outputs)
+        except KeyError:
             raise ShapeError(
                 f"got outputs {', '.join(outputs) or 'none'}; {self.artifact.prefix} decodes {', '.join(post.inputs)}"
-            )
-        heads = {spec.name: InputArray(spec, FLOAT_BYTES, self.artifact.prefix) for spec in self.rung.outputs}
+            ) from None
+
+    def _new_postprocess(self, post: PostProcessSpec, params: NmsParams) -> PostProcess:
+        specs = {spec.name: spec for spec in self.rung.outputs}
+        heads = [specs[name] for name in post.inputs]
         kernel = self._library.get_function(post.type + self.rung.suffix, True)
-        shapes = [(self.batch, params.max_detections, width) for width in (1, 4, 10)]
-        offsets, size = lay_out(bytes_of(shape, "float32") for shape in shapes)
-        memory = aligned(size)
-        slots = [np.ndarray(shape, np.float32, memory, offset) for shape, offset in zip(shapes, offsets, strict=True)]
-        inputs = [heads[name].readable(outputs[name]) for name in post.inputs]
-        kernel(*inputs, params.confidence_threshold, params.nms_threshold, *map(tvm_ffi.from_dlpack, slots))
-        return Slots(*slots)
+        return PostProcess(kernel, heads, params, self.artifact.prefix)
 
     def _entry(self, name: str, spec: TensorSpec, alignment: int) -> Entry:
         def new_buffers() -> Buffers:

@@ -135,6 +135,9 @@ class Infer:
         """The second half: fill `slots` of the images of those calls."""
         for call in calls:
             slots = call.model.detect(call.outputs, self.nms)
+            if call.model.batch == 1:
+                call.works[0].slots = slots
+                continue
             for position, work in enumerate(call.works):
                 work.slots = Slots(*(part[position : position + 1] for part in slots))
 

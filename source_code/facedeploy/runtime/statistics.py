@@ -15,7 +15,8 @@ class StageStatistics:
 
     `units` are calls, each of a batch of `images`; `failed` are images that could not be used from here on. `busy_s` is
     time in calls by the wall's clock, `cpu_s` the CPU time of the calling threads in it, without that of threads and
-    processes that they employ; `busy_share` is `busy_s` as a share of the workers' time. A stage waits for input; for
+    processes that they employ; `busy_share` is the share of their time that its workers were busy, also with stages
+    that are joined to this one. A stage waits for input; for
     room only the input does, since all that is under way is bounded together. `queue_length` is how many units waited
     before the stage, on average over the run. `p50_ms` and `p95_ms` are of an image's time in the stage, which is its
     unit's call, of each worker's latest 10,000; None where the calls are too few.
@@ -62,8 +63,8 @@ class StreamStatistics:
 
     @property
     def bottleneck(self) -> StageStatistics:
-        """The stage whose workers were busy for the largest share of the time."""
-        return max(self.stages, key=lambda stage: stage.busy_share)
+        """The stage whose workers were busy for the largest share of the time, of joined ones that took longest."""
+        return max(self.stages, key=lambda stage: (stage.busy_share, stage.busy_s))
 
     @property
     def cpu_share(self) -> float:

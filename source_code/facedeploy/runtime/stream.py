@@ -2,7 +2,7 @@
 
 import queue
 import threading
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from itertools import islice
 from time import perf_counter
 
@@ -16,9 +16,9 @@ _SOURCE_PATIENCE_SECONDS = 0.2
 
 
 class Stream:
-    """Runs a graph with a thread per operator and queues between the stages.
+    """Runs a graph with a thread per operator and queues between the stages, but for stages that are joined.
 
-    At most `depth` units (default: two an operator) are under way at a time, from before the source yields their first
+    At most `depth` units (default: two a thread) are under way at a time, from before the source yields their first
     image until the consumer is done with their last, so memory is bounded however large the dataset is. An image that
     cannot be read comes out with its `error` set; what an operator or the source raises, the consumer gets in its turn.
     """
@@ -27,7 +27,7 @@ class Stream:
         if depth is not None and depth < 1:
             raise ValueError(f"depth: got {depth}, expected at least 1")
         self.graph = graph
-        self.depth = depth or 2 * sum(len(stage.operators) for stage in graph.stages)
+        self.depth = depth or 2 * sum(team.workers for team in graph.teams)
 
     def run_sync(self, works: Iterable[Work]) -> Iterator[Work]:
         """One unit after the other, in the calling thread."""
@@ -51,11 +51,12 @@ class _Run:
 
     def __init__(self, graph: Graph, depth: int, meter: StreamMeter | None, cancel: Callable[[], None]) -> None:
         self.graph, self.meter, self.cancel = graph, meter, cancel
-        self.meters = meter and meter.begin(graph)
+        self.teams = graph.teams
+        self.meters = meter and meter.begin(self.teams)
         self.free = threading.Semaphore(depth)
         self.stopped = threading.Event()
-        # One queue before each stage, and one behind the last. The semaphore bounds what they all hold together.
-        self.queues: list[queue.SimpleQueue[object]] = [queue.SimpleQueue() for _ in range(len(graph.stages) + 1)]
+        # One queue before each team, and one behind the last. The semaphore bounds what they all hold together.
+        self.queues: list[queue.SimpleQueue[object]] = [queue.SimpleQueue() for _ in range(len(self.teams) + 1)]
         self.total: int | None = None  # Units in all, once the source has ended.
 
     def results(self, works: Iterable[Work]) -> Generator[Work, None, None]:
@@ -63,12 +64,12 @@ class _Run:
         workers = [
             threading.Thread(
                 target=self._work,
-                args=(operator, index, self.meters and self.meters[index][lane]),
-                name=stage.name,
+                args=(team.operators(worker), index, self.meters and self.meters[index][worker]),
+                name=team.stages[-1].name,
                 daemon=True,
             )
-            for index, stage in enumerate(self.graph.stages)
-            for lane, operator in enumerate(stage.operators)
+            for index, team in enumerate(self.teams)
+            for worker in range(team.workers)
         ]
         for thread in (feeder, *workers):
             thread.start()
@@ -91,8 +92,8 @@ class _Run:
         finally:
             self.stopped.set()
             self.free.release()  # Wakes the source.
-            for index, stage in enumerate(self.graph.stages):
-                for _ in stage.operators:
+            for index, team in enumerate(self.teams):
+                for _ in range(team.workers):
                     self.queues[index].put(_END)
             for thread in workers:
                 thread.join()
@@ -129,15 +130,17 @@ class _Run:
             self.meter.consumer.taken(ticket)
         return ticket
 
-    def _work(self, operator: Operator, index: int, meter: WorkerMeter | None) -> None:
+    def _work(self, operators: Sequence[Operator], index: int, meters: Sequence[WorkerMeter] | None) -> None:
         take: Callable[[], object] = self.queues[index].get
-        if meter is not None:
-            take, operator = meter.inbox(take), meter.operator(operator)
+        if meters is not None:
+            take = meters[0].inbox(take)
+            operators = [meter.operator(operator) for meter, operator in zip(meters, operators, strict=True)]
         while (ticket := take()) is not _END:
             assert isinstance(ticket, Ticket)
             if ticket.failure is None and not self.stopped.is_set():
                 try:
-                    ticket.unit = operator(ticket.unit)
+                    for operator in operators:
+                        ticket.unit = operator(ticket.unit)
                 except BaseException as error:  # The consumer raises it, in its turn.
                     ticket.failure = error
             self._put(index + 1, ticket)

@@ -44,6 +44,11 @@ def threads_of_call(
     return asked or min(built_for or max(1, there // instances), int(most))
 
 
+def instances_of_machine(threads: int | None) -> int:
+    """How many instances keep all CPUs busy when a call uses `threads`; by default one, with which most is done."""
+    return max(1, available_cores() // (threads or 1))
+
+
 def use_threads(count: int) -> None:
     """Let what the calling thread runs from now on use `count` threads: tvm has a pool for each calling thread."""
     if _configured.count != count:

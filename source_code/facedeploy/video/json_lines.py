@@ -1,11 +1,10 @@
 """Detections as JSON Lines: one object a frame, one frame a line."""
 
-import json
+import numpy as np
 
+from facedeploy.config.json_text import json_bytes
 from facedeploy.core.detections import Detections
 from facedeploy.core.errors import DataError
-
-_encode = json.JSONEncoder(allow_nan=False, check_circular=False).encode  # `json.dumps` would make one for each line.
 
 
 def json_line(frame: int, detections: Detections) -> bytes:
@@ -13,15 +12,7 @@ def json_line(frame: int, detections: Detections) -> bytes:
 
     Source px, best first; each number reads back as the same float32. Raises DataError for one that is not finite.
     """
-    try:
-        line = _encode(
-            {
-                "frame": frame,
-                "boxes": detections.boxes.tolist(),
-                "scores": detections.scores.tolist(),
-                "landmarks": detections.landmarks.tolist(),
-            }
-        )
-    except ValueError as error:
-        raise DataError(f"frame {frame}: a detection is not finite numbers, which JSON cannot hold") from error
-    return f"{line}\n".encode()
+    parts = {"boxes": detections.boxes, "scores": detections.scores, "landmarks": detections.landmarks}
+    if not all(np.isfinite(part).all() for part in parts.values()):
+        raise DataError(f"frame {frame}: a detection is not finite numbers, which JSON cannot hold")
+    return json_bytes({"frame": frame} | {name: part.tolist() for name, part in parts.items()}) + b"\n"

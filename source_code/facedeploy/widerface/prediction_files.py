@@ -12,11 +12,9 @@ import numpy.typing as npt
 from facedeploy.core.detections import Detections
 from facedeploy.core.errors import DataError, ImageError
 from facedeploy.core.files import write_text
-from facedeploy.widerface.decimals import parse_decimals
+from facedeploy.widerface.decimals import format_decimals, parse_decimals
 
 COLUMNS = ("x", "y", "w", "h", "score")
-# Nine significant digits bring every float32 back; more would only cost bytes and parsing time.
-LINE = " ".join(["%.9g"] * len(COLUMNS)) + "\n"
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,20 +34,23 @@ class Predictions:
         return cls(name, np.empty((0, 4)), np.empty(0))
 
 
-def write_predictions(path: Path, name: str, detections: Detections) -> None:
+def write_predictions(path: str | Path, name: str, detections: Detections) -> None:
     """Write one image's detections, best score first (ties as given), in source px; nothing is clipped.
 
     `name` is `<event>/<image>` without suffix. x, y and score return as the same float32; w and h are differences of
     the corners in float64 and return within 1e-8 of their size. Raises ImageError for a value that is not finite,
     and DataError for a file that cannot be written.
     """
-    boxes = detections.boxes.astype(np.float64)
-    table = np.column_stack([boxes[:, :2], boxes[:, 2:] - boxes[:, :2], detections.scores])
-    if not np.isfinite(table).all():
-        bad = int((~np.isfinite(table).all(axis=1)).sum())
+    order = np.argsort(-detections.scores, kind="stable")
+    table = np.empty((len(order), len(COLUMNS)))
+    table[:, :4] = detections.boxes[order]
+    table[:, 2:4] -= table[:, :2]
+    table[:, 4] = detections.scores[order]
+    finite = np.isfinite(table)
+    if not finite.all():
+        bad = int((~finite.all(axis=1)).sum())
         raise ImageError(f"{name}: {bad} of {len(table)} detections are not finite numbers: {path} is not written")
-    table = table[np.argsort(-detections.scores, kind="stable")]
-    write_text(path, f"{name}\n{len(table)}\n" + LINE * len(table) % tuple(table.ravel().tolist()))
+    write_text(path, f"{name}\n{len(table)}\n{format_decimals(table)}")
 
 
 def read_predictions(path: Path) -> Predictions:
