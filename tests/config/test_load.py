@@ -378,6 +378,11 @@ def test_override_finds_a_key_that_has_dots(load):
         ("dataset.process_ops.9.size=1", "--set dataset.process_ops.9.size=1: '9' is no place in a list of 6"),
         ("dataset.process_ops.x=1", "--set dataset.process_ops.x=1: 'x' is no place in a list of 6"),
         ("name=[1", "--set name=[1: is not valid YAML: line 1"),
+        ("name=0x" + "f" * 5000, f"--set name=0x{'f' * 93}...: is not valid YAML: Exceeds the limit"),
+        ("a\nb\x1b=1", "a\\nb\\x1b: unknown key"),
+        (" =1", "--set  =1: expected section.key=value"),
+        ("x" * 500, f"--set {'x' * 100}...: expected section.key=value"),
+        ("name.x=" + "y" * 500, f"--set name.x={'y' * 93}...: 'x' lies inside the value 'm'"),
     ],
 )
 def test_load_says_what_is_wrong_with_an_override(error_of, override, message):

@@ -8,6 +8,7 @@ from facedeploy.core.errors import DependencyError
 from facedeploy.core.files import atomic_path, remove_partial, write_text
 from facedeploy.core.prior_spec import PriorSpec
 from facedeploy.core.requirement import require
+from facedeploy.core.shown import shown
 from facedeploy.core.tensor_spec import TensorSpec
 
 
@@ -74,3 +75,19 @@ def test_require_names_package_extra_and_purpose_when_missing():
     with pytest.raises(DependencyError, match=r"drawing needs the package no_such_module.*facedeploy\[demo\]"):
         require("no_such_module", "demo", "drawing")
     assert require("math", "demo", "drawing").pi > 3
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a key of ü and 😀", "a key of ü and 😀"),
+        ("", "''"),
+        ("\n\t", "'\\n\\t'"),
+        ("a\nb\x1b[31m\u2028\ud800\u202e", r"a\nb\x1b[31m\u2028\ud800\u202e"),
+        ("x" * 60, "x" * 60),
+        ("x" * 61, "x" * 60 + "..."),
+    ],
+)
+def test_shown_is_one_short_line_that_prints(text, expected):
+    assert shown(text) == expected
+    assert shown(text).isprintable()

@@ -10,11 +10,12 @@ from facedeploy.core.errors import ArtifactError, ConfigError
 from facedeploy.core.nms_params import NmsParams
 from facedeploy.core.normalization import Normalization
 from facedeploy.core.prior_spec import PriorSpec
+from facedeploy.core.shown import shown
 from facedeploy.core.tensor_spec import TensorSpec, bytes_of
 
 LETTERBOX = "letterbox"  # The function in mod.so that lays an image on a canvas, where the instruction set has one.
 SCHEMA = 5  # Raised whenever an older reader would misunderstand a newer file.
-
+LARGEST_SIZE = 32_767  # Of a batch and of the sides of a canvas, as in a build config.
 ALIGNMENT = 64  # Bytes: what compiled code expects of the addresses of tensors, and tvm's own all have.
 
 
@@ -174,14 +175,17 @@ class Manifest:
     files: dict[str, FileEntry]
 
     def __post_init__(self) -> None:
-        if len(self.inputs) != 1 or len(self.inputs[0].shape) != 4 or self.inputs[0].shape[1] != 3:
-            got = ", ".join(map(str, self.inputs)) or "none"
-            raise ValueError(f"inputs: got {got}, expected one of shape (N, 3, H, W)")
+        shape = self.inputs[0].shape if len(self.inputs) == 1 else ()
+        if len(shape) != 4 or shape[1] != 3 or not all(1 <= size <= LARGEST_SIZE for size in shape):
+            got = shown(", ".join(map(str, self.inputs))) if self.inputs else "none"
+            raise ValueError(f"inputs: got {got}, expected one of shape (N, 3, H, W), sizes from 1 to {LARGEST_SIZE}")
         names = [spec.name for spec in self.outputs]
         expected = self.postprocess.inputs if self.postprocess else ()
         if not names or not set(expected) <= set(names):
-            got = ", ".join(names) or "none"
-            raise ValueError(f"outputs: got {got}, expected {', '.join(expected) or 'one or more'}")
+            got = shown(", ".join(names)) if names else "none"
+            raise ValueError(
+                f"outputs: got {got}, expected {shown(', '.join(expected)) if expected else 'one or more'}"
+            )
 
     @property
     def kernels(self) -> tuple[Kernel, ...]:

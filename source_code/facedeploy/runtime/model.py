@@ -16,11 +16,12 @@ from facedeploy.artifact.store import Artifact, open_artifact
 from facedeploy.config.vdsp_params import VdspParams
 from facedeploy.core.errors import ArtifactError, ShapeError
 from facedeploy.core.nms_params import NmsParams
+from facedeploy.core.shown import shown
 from facedeploy.core.tensor_spec import TensorSpec, bytes_of
 from facedeploy.detect.slots import Slots
 from facedeploy.runtime.canvas import CanvasMaker
 from facedeploy.runtime.device import check_device, check_machine
-from facedeploy.runtime.entry import Buffers, Entry
+from facedeploy.runtime.entry import REFUSALS, Buffers, Entry
 from facedeploy.runtime.input_array import InputArray
 from facedeploy.runtime.memory import Bytes, aligned
 from facedeploy.runtime.parameters import read_parameters
@@ -70,10 +71,9 @@ class Model:
             library = _load(artifact.code)
             parameters = read_parameters(artifact)
             return [cls(artifact, library, parameters, threads) for _ in range(count)]
-        except (RuntimeError, OSError, ValueError, KeyError, AttributeError) as error:
-            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        except (*REFUSALS, OSError, KeyError, AttributeError, MemoryError, OverflowError) as error:
             raise ArtifactError(
-                f"{artifact.code} cannot be loaded ({reason}); it was compiled with tvm "
+                f"{artifact.code} cannot be loaded ({_reason(error)}); it was compiled with tvm "
                 f"{artifact.manifest.versions.tvm}, here is {tvm.__version__}: compile the model again"
             ) from error
 
@@ -89,7 +89,10 @@ class Model:
 
     def infer(self, tensor: FloatArray) -> dict[str, FloatArray]:
         """Normalized input (N, 3, H, W) float32 -> outputs by name. Raises ShapeError for another shape or dtype."""
-        return self._main.call(tensor)
+        try:
+            return self._main.call(tensor)
+        except REFUSALS as error:
+            raise self._contradiction(error) from error
 
     def infer_pixels(self, canvases: npt.NDArray[np.uint8]) -> dict[str, FloatArray]:
         """u8 canvases (N, H, W, 3), in the color order of `manifest.normalization`, -> outputs by name.
@@ -101,7 +104,10 @@ class Model:
             raise ArtifactError(
                 f"{self.artifact.prefix} was compiled without dataset.process_ops: it takes normalized float input only"
             )
-        return self._pixels.call(canvases)
+        try:
+            return self._pixels.call(canvases)
+        except REFUSALS as error:
+            raise self._contradiction(error) from error
 
     def canvas_maker(self, params: VdspParams) -> CanvasMaker:
         """What lays images on canvases as `params` say, by the compiled letterbox if the artifact has one."""
@@ -150,14 +156,30 @@ class Model:
         memory = aligned(size)
         slots = [np.ndarray(shape, np.float32, memory, offset) for shape, offset in zip(shapes, offsets, strict=True)]
         inputs = [heads[name].readable(outputs[name]) for name in post.inputs]
-        kernel(*inputs, params.confidence_threshold, params.nms_threshold, *map(tvm_ffi.from_dlpack, slots))
+        try:
+            kernel(*inputs, params.confidence_threshold, params.nms_threshold, *map(tvm_ffi.from_dlpack, slots))
+        except REFUSALS as error:
+            raise self._contradiction(error) from error
         return Slots(*slots)
+
+    def _contradiction(self, error: Exception) -> ArtifactError:
+        """What it means that code refuses what the manifest says it takes."""
+        return ArtifactError(
+            f"{self.artifact.prefix}.json does not say what {self.artifact.code.name} takes ({_reason(error)}): copy "
+            "all three files again, or compile the model again"
+        )
 
     def _entry(self, name: str, spec: TensorSpec, alignment: int) -> Entry:
         def new_buffers() -> Buffers:
             return Buffers(self.manifest, self._parameters, InputArray(spec, alignment, self.artifact.prefix))
 
         return Entry(self._library.get_function(name, True), new_buffers, self.threads)
+
+
+def _reason(error: Exception) -> str:
+    """The first line of what tvm or numpy says."""
+    line = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return shown(line.removesuffix(" when calling:"), 150)
 
 
 _LOADED: dict[Path, tuple[int, int]] = {}  # Device and inode of the library that was first loaded from a path.
