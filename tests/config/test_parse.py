@@ -26,6 +26,7 @@ MERGE_BOMB = "a0: &a0 {x: 1}\n" + "".join(f"a{i}: &a{i} {{<<: [*a{i - 1}, *a{i -
         (BOMB, "has more than 10,000 values"),
         (MERGE_BOMB, "has more than 10,000 values"),
         ("[" * 5000, "is nested too deeply"),
+        ("[" + "1, " * 300_000 + "1]", "has more than 10,000 values"),
         ("[" * 101 + "]" * 101, "is nested too deeply"),
         ("a: 0x" + "f" * 5000, "is not valid YAML: Exceeds the limit"),
         ("a: *" + "b" * 500, "is not valid YAML: line 1: found undefined alias 'bbb"),

@@ -21,8 +21,20 @@ _TAG = "tag:yaml.org,2002:"
 _SCALARS = ("str", "float", "bool", "null")
 
 
+class _TooManyError(Exception):
+    """More values than MAX_NODES."""
+
+
 class _Loader(yaml.SafeLoader):
     """Plain data only: a date stays text; sets, binary and the like are errors."""
+
+    nodes = 0
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        self.nodes += 1
+        if self.nodes > MAX_NODES:  # Else a megabyte of them would take half a minute.
+            raise _TooManyError
+        return super().compose_node(parent, index)
 
     def fetch_flow_collection_start(self, token: Any) -> None:
         if self.flow_level >= MAX_DEPTH:  # What it would take to look at grows with the square of the depth.
@@ -83,6 +95,8 @@ def parse_yaml(text: str, source: str) -> Any:
     except yaml.MarkedYAMLError as error:
         line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
         raise ConfigError(f"{source}: is not valid YAML: {line}{shown(str(error.problem), LONGEST_PROBLEM)}") from None
+    except _TooManyError:
+        raise ConfigError(f"{source}: has more than {MAX_NODES:,} values, which is no file of settings") from None
     except KeyError as error:
         raise ConfigError(f"{source}: is not valid YAML: {shown(str(error))} is marked !!bool and is none") from None
     except ValueError as error:  # A number that Python does not take.
@@ -140,7 +154,7 @@ def _check(root: yaml.Node, source: str) -> None:
         else:
             total = 1 + (sum(map(size, node.value)) if isinstance(node, yaml.SequenceNode) else 0)
         if total > MAX_NODES:
-            raise ConfigError(f"{source}: has more than {MAX_NODES:,} values, which is no file of settings")
+            raise _TooManyError
         sizes[id(node)] = total
         return total
 
