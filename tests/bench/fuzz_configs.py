@@ -14,6 +14,7 @@ import resource
 import sys
 import time
 from collections import Counter
+from concurrent import futures
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
@@ -72,9 +73,13 @@ def row(name: str, results: list[dict]) -> dict:
 
 
 def run(options: argparse.Namespace, folder: Path) -> list[dict]:
-    """All mutations, the formats in turn, in a process that is replaced when it dies or does not come back."""
-    results, pool, started = [], None, 0
-    for index in range(options.first, options.first + options.count):
+    """All mutations, the formats in turn, in a process that is replaced when it dies or does not come back.
+
+    One that does not is tried once more: a machine may have stood still.
+    """
+    results, pool, started, tries = [], None, 0, 0
+    index, end = options.first, options.first + options.count
+    while index < end:
         if pool is None:
             started += 1
             words = folder / str(started), options.model_prefix_path.resolve(), options.only
@@ -82,14 +87,18 @@ def run(options: argparse.Namespace, folder: Path) -> list[dict]:
             names = pool.submit(names_of_formats).result()
         try:
             result = pool.submit(try_one, options.seed, index).result(NO_END_SECONDS)
-        except (BrokenProcessPool, TimeoutError) as error:
+        except (BrokenProcessPool, futures.TimeoutError) as error:
             for process in (pool._processes or {}).values():
                 process.kill()
-            kind = "no end" if isinstance(error, TimeoutError) else "the process died"
-            name = names[index % len(names)]
-            pool, result = None, {"format": name, "kind": kind, "seconds": 0.0, "megabytes": 0.0}
+            pool, tries = None, tries + 1
+            died = isinstance(error, BrokenProcessPool)
+            if not died and tries < 2:
+                continue
+            name, kind = names[index % len(names)], "the process died" if died else "no end"
+            result = {"format": name, "kind": kind, "seconds": 0.0, "megabytes": 0.0}
         result["index"] = index
         results.append(result)
+        index, tries = index + 1, 0
         if result["kind"] not in GOOD:
             print(json.dumps(result), flush=True)
         if result["megabytes"] > MEGABYTES and pool:  # Its peak would hide what the following ones take.

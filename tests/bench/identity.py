@@ -21,7 +21,7 @@ from itertools import product
 from pathlib import Path
 
 import cv2
-from bench_retinaface import CALIBRATION, CHECKPOINT, REPOSITORY, VAL, cli, cpu_name, export, versions
+from bench_retinaface import CALIBRATION, CHECKPOINT, REPOSITORY, VAL, cli, cpu_name, versions
 
 from facedeploy.core.detections import Detections
 from facedeploy.image.dataset import list_images
@@ -78,10 +78,13 @@ def main() -> int:
 
 
 def compile_batches(folder: Path, arguments: argparse.Namespace) -> dict[int, Path]:
-    onnx, size = export(folder, "mobilenet0.25", arguments.size), arguments.size
+    size = arguments.size
     config = REPOSITORY / f"build_in/build/mobilenet0.25_{arguments.dtype}.yaml"
     prefixes = {}
     for batch in BATCHES:
+        words = ["--weight_path", CHECKPOINT, "--size", size, "--batch", batch, "--output_dir", folder / f"onnx{batch}"]
+        cli(folder, "export", *words)
+        onnx = folder / f"onnx{batch}/mobilenet0.25_{size}.onnx"
         overrides = [f"frontend.checkpoint={onnx}", f"frontend.shape.input=[{batch},3,{size},{size}]", f"name=b{batch}"]
         overrides += [f"dataset.process_ops.2.size=[{size},-1]"]
         if arguments.dtype == "int8":
