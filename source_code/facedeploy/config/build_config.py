@@ -118,9 +118,9 @@ class PostParams:
 
     nms_threshold: Fraction
     confidence_threshold: Fraction
-    anchor: tuple[Count, ...]
+    anchor: tuple[Pixels, ...]
     num_classes: Literal[1] = 1
-    strides: tuple[Count, ...] = (8, 16, 32)
+    strides: tuple[Pixels, ...] = (8, 16, 32)
     variances: Annotated[tuple[Positive, Positive], Field(description="a list of 2 numbers above 0")] = (0.1, 0.2)
     max_detections: Kept = 750
 
