@@ -91,6 +91,8 @@ def test_done_is_the_union_of_all_runs_however_often_it_is_cut(tmp_path_factory,
         ({"artifact": "cd34"}, "(artifact: ab12 then, cd34 now)"),
         ({"size": [64], "draw_threshold": 0.5}, "(size: [96, 128] then, [64] now; draw_threshold: None then, 0.5 now)"),
         ({"new": 1}, "(new: None then, 1 now)"),
+        ({"new": "x" * 500}, f"(new: None then, {'x' * 60}... now)"),
+        (dict.fromkeys("abcde", ""), "(a: None then, '' now; b: None then, '' now; c: None then, '' now; and 2 more)"),
     ],
 )  # fmt: skip
 def test_another_run_is_one_sentence_that_names_what_differs(path, tmp_path, change, said):
@@ -106,6 +108,7 @@ def test_another_run_is_one_sentence_that_names_what_differs(path, tmp_path, cha
     ("content", "said"),
     [
         (b"my own notes\n", "is no journal of a run: move it away"),
+        (b"[" * 5000 + b"\n", "is no journal of a run: move it away"),
         (b"[1]\n", "is no journal of a run: move it away"),
         (json.dumps(RUN).encode() + b"\ntop\n\xff\n", "is damaged: byte "),
         (json.dumps(RUN).encode() + b"\ntop\nnonsense\n", "is damaged: 'nonsense' is no image of this run"),

@@ -311,7 +311,7 @@ def test_load_lists_every_problem_of_a_file(error_of):
         "3 problems",
         "  frontend.chekpoint: unknown key, did you mean checkpoint?",
         "  backend.dtype: got 'int4', expected fp32, fp16, bf16 or int8",
-        "  workspace.path: is missing, expected text",
+        "  workspace.path: is missing, expected text, on one line",
     ]
 
 
@@ -384,7 +384,16 @@ def test_override_finds_a_key_that_has_dots(load):
         ("frontend.checkpoint.x=1", "--set frontend.checkpoint.x=1: 'x' lies inside the value 'm.onnx'"),
         ("dataset.process_ops.9.size=1", "--set dataset.process_ops.9.size=1: '9' is no place in a list of 6"),
         ("dataset.process_ops.x=1", "--set dataset.process_ops.x=1: 'x' is no place in a list of 6"),
+        ('workspace.path="a\\0b"', "workspace.path: got 'a\\x00b', expected text, on one line"),
+        ('name="a\\n"', "name: got 'a\\n', expected text, on one line"),
+        ("name=''", "name: got '', expected text, on one line"),
+        (f"graph.extra_ops.params.anchor.0={2**70}", f"graph.extra_ops.params.anchor.0: got {2**70}, expected a whole"),
         ("name=[1", "--set name=[1: is not valid YAML: line 1"),
+        ("name=0x" + "f" * 5000, f"--set name=0x{'f' * 93}...: is not valid YAML: Exceeds the limit"),
+        ("a\nb\x1b=1", "a\\nb\\x1b: unknown key"),
+        (" =1", "--set  =1: expected section.key=value"),
+        ("x" * 500, f"--set {'x' * 100}...: expected section.key=value"),
+        ("name.x=" + "y" * 500, f"--set name.x={'y' * 93}...: 'x' lies inside the value 'm'"),
     ],
 )
 def test_load_says_what_is_wrong_with_an_override(error_of, override, message):

@@ -20,11 +20,17 @@ MERGE_BOMB = "a0: &a0 {x: 1}\n" + "".join(f"a{i}: &a{i} {{<<: [*a{i - 1}, *a{i -
         ("a: *b\n", "is not valid YAML: line 1: found undefined alias"),
         ("a: !!python/object/apply:os.system [ls]\n", "is not valid YAML: line 1: could not determine a constructor"),
         ("a: !!binary aGk=\n", "is not valid YAML: line 1: could not determine a constructor"),
+        ("a: !!bool maybe\n", "is not valid YAML: 'maybe' is marked !!bool"),
         ("a: !!int x\n", "is not valid YAML: invalid literal"),
         ("a: &a [*a]\n", "the section contains itself"),
         (BOMB, "has more than 10,000 values"),
         (MERGE_BOMB, "has more than 10,000 values"),
         ("[" * 5000, "is nested too deeply"),
+        ("[" + "1, " * 300_000 + "1]", "has more than 10,000 values"),
+        ("[" * 101 + "]" * 101, "is nested too deeply"),
+        ("a: 0x" + "f" * 5000, "is not valid YAML: Exceeds the limit"),
+        ("a: *" + "b" * 500, "is not valid YAML: line 1: found undefined alias 'bbb"),
+        ('"a\\n\\e": 1\n"a\\n\\e": 2', "line 2: the key 'a"),
         ("a: \x07", "is not YAML: character 3"),
     ],
 )
@@ -49,6 +55,7 @@ def test_parse_yaml_keeps_dates_as_text_and_takes_aliases_and_merges():
         ('{"a": NaN}', "has NaN, which is no number"),
         ('{"a": ' + "9" * 5000 + "}", "is not valid JSON: "),
         ("[" * 100_000, "is nested too deeply"),
+        (f'{{"{"a" * 500}": 1, "{"a" * 500}": 2}}', f"the key '{'a' * 60}...' is there twice"),
     ],
 )
 def test_parse_json_says_what_is_wrong_in_one_line(text, message):

@@ -63,6 +63,13 @@ def test_validate_builds_nested_dataclasses_when_all_is_right():
     assert isinstance(drawing.shapes[0].radius, float)
 
 
+def nested(depth):
+    value = []
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
 @pytest.mark.parametrize(
     ("data", "message"),
     [
@@ -102,7 +109,13 @@ def test_validate_builds_nested_dataclasses_when_all_is_right():
         ({"name": "a", "priors": {"strides": [8]}}, "priors: min_sizes has 3 levels, strides 1: they must agree"),
         ([], "got [], expected a section with name, shapes"),
         (None, "got null, expected a section with name"),
-        ({"name": "\ud800"}, "cannot be used"),
+        ({"name": "a", "a\nb\x1b[31m": 1}, "a\\nb\\x1b[31m: unknown key, expected one of"),
+        ({"name": "a", " ": 1}, "' ': unknown key, expected one of"),
+        ({"name": "a", "k" * 500: 1}, f"{'k' * 60}...: unknown key, expected one of"),
+        ({"name": "a", "shapes": [{"type": "x" * 500}]}, f"shapes.0.type: got '{'x' * 59}..., expected Square or"),
+        ({"name": nested(300)}, "is nested too deeply"),
+        ({"name": nested(3000)}, "is nested too deeply"),
+        ({"name": "\ud800"}, "has text that is not Unicode"),
     ],
 )
 def test_validate_says_key_got_and_expected_when_one_value_is_wrong(data, message):
@@ -122,6 +135,13 @@ def test_validate_lists_every_problem_at_once():
         "  origin.0: got 'a', expected a number",
         "  marks.0: got null, expected a whole number or text",
     ]
+
+
+def test_validate_lists_the_first_of_many_problems():
+    lines = error_of({"name": "a", **{f"key{index}": 1 for index in range(5000)}}).splitlines()
+    assert lines[0] == "d.json: 5000 problems"
+    assert lines[20].startswith("  key19: unknown key")
+    assert lines[21:] == ["  ... and 4980 more"]
 
 
 def test_validate_names_the_right_key_when_it_is_known_under_another_name():

@@ -11,6 +11,7 @@ from facedeploy.core.errors import DataError, DependencyError
 from facedeploy.core.files import atomic_path, remove_partial, write_text
 from facedeploy.core.prior_spec import PriorSpec
 from facedeploy.core.requirement import require
+from facedeploy.core.shown import shown
 from facedeploy.core.tensor_spec import TensorSpec
 
 
@@ -103,3 +104,19 @@ def test_text_into_a_folder_that_cannot_be_is_one_sentence(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(DataError, match="cannot be written"):
         write_text(tmp_path / "file" / "a.txt", "")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a key of ü and 😀", "a key of ü and 😀"),
+        ("", "''"),
+        ("\n\t", "'\\n\\t'"),
+        ("a\nb\x1b[31m\u2028\ud800\u202e", r"a\nb\x1b[31m\u2028\ud800\u202e"),
+        ("x" * 60, "x" * 60),
+        ("x" * 61, "x" * 60 + "..."),
+    ],
+)
+def test_shown_is_one_short_line_that_prints(text, expected):
+    assert shown(text) == expected
+    assert shown(text).isprintable()

@@ -182,10 +182,24 @@ def test_no_name_climbs_out_of_the_folder_of_results(tmp_path, monkeypatch):
 
 
 def test_file_that_is_listed_twice_is_refused(tmp_path):
-    with pytest.raises(DataError, match=r"a\.jpg is listed twice"):
-        name_files([tmp_path / "a.jpg", tmp_path / "b.jpg", tmp_path / "a.jpg"])
-    with pytest.raises(DataError, match="would both write"):
-        name_files([tmp_path / "a.jpg", tmp_path / "b" / ".." / "a.jpg"])
+    (tmp_path / "l.txt").write_text("a.jpg\nb.jpg\na.jpg\n")
+    with pytest.raises(DataError, match=r"l\.txt: a\.jpg is listed twice"):
+        name_files(tmp_path / "l.txt")
+    (tmp_path / "l.txt").write_text("a.jpg\nb/../a.jpg\n")
+    with pytest.raises(DataError, match=r"l\.txt: a\.jpg and b/\.\./a\.jpg would both write"):
+        name_files(tmp_path / "l.txt")
+
+
+@pytest.mark.parametrize("line", ["/", "//", "/.."])
+def test_line_that_names_no_file_is_one_sentence(tmp_path, line):
+    (tmp_path / "l.txt").write_text(f"a.jpg\n{line}\n")
+    with pytest.raises(DataError, match=r"l\.txt: got /\S*, expected the path of a file$"):
+        list_images(tmp_path / "l.txt")
+
+
+def test_two_slashes_are_one(tmp_path):
+    (tmp_path / "l.txt").write_text("//x/1.jpg\n/y/1.jpg\n")
+    assert [image.name for image in list_images(tmp_path / "l.txt")] == ["x/1", "y/1"]
 
 
 def test_line_that_is_no_path_is_left_for_reading_to_report(tmp_path):

@@ -75,7 +75,7 @@ def test_other_model_or_data_calibrates(ask, pyramid, samples):
     assert not ask()[1]
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"ranges": 3}', "\x00"])
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"ranges": 3}', "\x00", "[" * 5000])
 def test_damaged_file_is_made_anew(ask, tmp_path, content):
     first, _ = ask()
     (file,) = (tmp_path / "workspace/.ranges").iterdir()

@@ -235,6 +235,29 @@ def test_code_that_is_no_library_is_one_sentence(edited):
     one_sentence(error)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda manifest: manifest["ladder"][0].update(workspace_bytes=64),
+        lambda manifest: manifest["ladder"][0]["input"].update(shape=[1, 3, 64, 64]),
+        lambda manifest: manifest["ladder"][0]["outputs"][1]["shape"].__setitem__(1, 10),
+        lambda manifest: manifest["ladder"][0]["outputs"][1]["shape"].pop(),
+        lambda manifest: manifest["ladder"][0]["outputs"][1].update(shape=[2**40, 2**40]),
+        lambda manifest: manifest["ladder"][0]["outputs"][1].update(dtype="x"),
+        lambda manifest: manifest["postprocess"]["inputs"].reverse(),
+    ],
+)
+def test_manifest_that_its_code_contradicts_is_one_sentence(edited, change):
+    """Code checks what it is called with, so that a wrong size is never written past."""
+    prefix = edited(change)
+    with pytest.raises(
+        ArtifactError, match=r"mod.json does not say what mod.so takes \(|mod.so cannot be loaded"
+    ) as error:
+        model = Model.open(prefix)
+        model.detect(model.infer_pixels(np.zeros((1, *model.canvas_hw, 3), np.uint8)))
+    one_sentence(error)
+
+
 @pytest.mark.parametrize("shared", [True, False])
 def test_threads_give_identical_results(tiny_artifact, canvases, shared):
     """Four instances, each in its thread; or four threads at one instance."""

@@ -1,10 +1,16 @@
 import numpy as np
 import pytest
-from scipy.io import savemat
+from scipy.io import loadmat, savemat
 
 from facedeploy.core import requirement
 from facedeploy.core.errors import DataError, DependencyError
-from facedeploy.widerface.ground_truth import GROUND_TRUTH_FILES, load_ground_truth, write_ground_truth
+from facedeploy.widerface.ground_truth import (
+    DIFFICULTY_FILES,
+    FACE_FILE,
+    GROUND_TRUTH_FILES,
+    load_ground_truth,
+    write_ground_truth,
+)
 
 BOXES = {
     "0--Parade/a": [[1, 2, 3, 4], [5.5, 6, 7, 8]],
@@ -95,6 +101,21 @@ def test_face_index_out_of_range_is_one_sentence(folder, tmp_path_factory):
     (other / "wider_easy_val.mat").rename(folder / "wider_easy_val.mat")
     with pytest.raises(DataError, match="counts a face that is not among the 2"):
         load_ground_truth(folder)
+
+
+@pytest.mark.parametrize(
+    "cell", [np.ones((2, 4)) * 1j, np.array([["1", "2"]]), np.array([[np.nan]]), np.array([[1.5]])]
+)
+@pytest.mark.filterwarnings("error")
+def test_cell_that_holds_no_such_numbers_is_one_sentence(folder, cell):
+    for name, key in ((FACE_FILE, "face_bbx_list"), (DIFFICULTY_FILES["hard"], "gt_list")):
+        content = loadmat(folder / name)
+        content[key][0, 0][0, 0] = cell
+        savemat(folder / name, {each: value for each, value in content.items() if not each.startswith("__")})
+        with pytest.raises(DataError, match=f"{name}: damaged") as caught:
+            load_ground_truth(folder)
+        assert len(str(caught.value).splitlines()) == 1
+        write_ground_truth(folder, BOXES, easy={}, medium={}, hard={})
 
 
 def test_set_without_images_is_one_sentence(tmp_path):

@@ -10,11 +10,12 @@ from facedeploy.core.errors import ArtifactError, ConfigError
 from facedeploy.core.nms_params import NmsParams
 from facedeploy.core.normalization import Normalization
 from facedeploy.core.prior_spec import PriorSpec
+from facedeploy.core.shown import shown
 from facedeploy.core.tensor_spec import TensorSpec, bytes_of
 
 LETTERBOX = "letterbox"  # The function in mod.so that lays an image on a canvas, where the instruction set has one.
 SCHEMA = 6  # Raised whenever an older reader would misunderstand a newer file.
-
+LARGEST_SIZE = 32_767  # Of a batch and of the sides of a canvas, as in a build config.
 ALIGNMENT = 64  # Bytes: what compiled code expects of the addresses of tensors, and tvm's own all have.
 
 
@@ -205,12 +206,17 @@ class Manifest:
             raise ValueError("ladder: got no shape, expected one or more")
         expected = self.postprocess.inputs if self.postprocess else ()
         for index, rung in enumerate(self.ladder):
-            if len(rung.input.shape) != 4 or rung.input.shape[1] != 3:
-                raise ValueError(f"ladder.{index}.input: got {rung.input}, expected the shape (N, 3, H, W)")
+            shape = rung.input.shape
+            if len(shape) != 4 or shape[1] != 3 or not all(1 <= size <= LARGEST_SIZE for size in shape):
+                raise ValueError(
+                    f"ladder.{index}.input: got {shown(str(rung.input))}, expected the shape (N, 3, H, W), sizes from "
+                    f"1 to {LARGEST_SIZE}"
+                )
             names = [spec.name for spec in rung.outputs]
             if not names or not set(expected) <= set(names):
-                got = ", ".join(names) or "none"
-                raise ValueError(f"ladder.{index}.outputs: got {got}, expected {', '.join(expected) or 'one or more'}")
+                got = shown(", ".join(names)) if names else "none"
+                wanted = shown(", ".join(expected)) if expected else "one or more"
+                raise ValueError(f"ladder.{index}.outputs: got {got}, expected {wanted}")
 
     @property
     def base(self) -> Rung:

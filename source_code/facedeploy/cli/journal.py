@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from facedeploy.core.errors import ConfigError, DataError
+from facedeploy.core.shown import shown
 
+MOST_SHOWN = 3  # Differences between two runs.
 JOURNAL = "run.journal"  # A name that no prediction file can have.
 
 
@@ -52,7 +54,7 @@ def open_journal(folder: Path, run: Mapping[str, Any], names: Collection[str], r
                 _refuse_another(path, then, json.loads(header))
                 done = frozenset(lines[1:])
                 if strange := done.difference(names):
-                    raise DataError(f"{path}: is damaged: {min(strange)!r} is no image of this run: remove it")
+                    raise DataError(f"{path}: is damaged: {shown(min(strange))!r} is no image of this run: remove it")
                 file.truncate(whole)  # A last line that was cut off is of an image that is not done.
             else:
                 file.truncate(0)
@@ -98,7 +100,7 @@ def _lines(file: FileIO, path: Path) -> tuple[list[str], int]:
 def _header(line: str, path: Path) -> dict[str, Any]:
     try:
         header = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         header = None
     if not isinstance(header, dict):
         raise DataError(f"{path}: is no journal of a run: move it away, or give another --save_dir")
@@ -107,9 +109,13 @@ def _header(line: str, path: Path) -> dict[str, Any]:
 
 def _refuse_another(path: Path, then: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     differing = [
-        f"{key}: {then.get(key)} then, {now.get(key)} now" for key in {**now, **then} if then.get(key) != now.get(key)
+        f"{shown(key)}: {shown(str(then.get(key)))} then, {shown(str(now.get(key)))} now"
+        for key in {**now, **then}
+        if then.get(key) != now.get(key)
     ]
     if differing:
+        if len(differing) > MOST_SHOWN:
+            differing[MOST_SHOWN:] = [f"and {len(differing) - MOST_SHOWN} more"]
         raise ConfigError(
             f"--resume: {path} is of another run ({'; '.join(differing)}): run as then, or without --resume to start "
             "from the beginning, or give another --save_dir"

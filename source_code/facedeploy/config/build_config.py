@@ -5,10 +5,12 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from facedeploy.config.describe import describe_value
 from facedeploy.config.fields import Count, Fraction, Index, Pixels, Points, Positive, Text
 from facedeploy.config.process_ops import ProcessOp, canvas_hw, check_order
 from facedeploy.core.nms_params import CANDIDATES, NmsParams
 from facedeploy.core.prior_spec import PriorSpec
+from facedeploy.core.shown import shown
 
 Shape = Annotated[
     tuple[Pixels, Pixels, Pixels, Pixels], Field(description="[batch, 3, height, width], each a whole number above 0")
@@ -33,10 +35,12 @@ class Frontend:
 
     def __post_init__(self) -> None:
         if len(self.shape) != 1:
-            got = ", ".join(self.shape) or "none"
+            got = shown(", ".join(self.shape)) if self.shape else "none"
             raise ValueError(f"shape: got {len(self.shape)} inputs ({got}), expected one, as input: [1, 3, 640, 640]")
         if self.shape_nchw[1] != 3:
-            raise ValueError(f"shape.{self.input_name}: got {self.shape_nchw[1]} channels, expected [N, 3, H, W]")
+            raise ValueError(
+                f"shape.{shown(self.input_name)}: got {self.shape_nchw[1]} channels, expected [N, 3, H, W]"
+            )
         for index, shape in enumerate(self.ladder):
             if shape[1] != 3:
                 raise ValueError(f"ladder.{index}: got {shape[1]} channels, expected [N, 3, H, W]")
@@ -128,17 +132,17 @@ class PostParams:
 
     nms_threshold: Fraction
     confidence_threshold: Fraction
-    anchor: tuple[Count, ...]
+    anchor: tuple[Pixels, ...]
     num_classes: Literal[1] = 1
-    strides: tuple[Count, ...] = (8, 16, 32)
+    strides: tuple[Pixels, ...] = (8, 16, 32)
     variances: Annotated[tuple[Positive, Positive], Field(description="a list of 2 numbers above 0")] = (0.1, 0.2)
     max_detections: Kept = 750
 
     def __post_init__(self) -> None:
         if not self.strides or len(self.anchor) != 2 * len(self.strides):
             raise ValueError(
-                f"anchor: got {len(self.anchor)} sizes for {len(self.strides)} strides {list(self.strides)}, "
-                f"expected two a stride: {2 * len(self.strides)}"
+                f"anchor: got {len(self.anchor)} sizes for {len(self.strides)} strides "
+                f"{describe_value(list(self.strides))}, expected two a stride: {2 * len(self.strides)}"
             )
 
     def prior_spec(self) -> PriorSpec:
@@ -230,7 +234,7 @@ def notes(config: BuildConfig) -> tuple[str, ...]:
 
 def _name_problems(name: str) -> list[str]:
     if name in (".", "..") or set(name) & set("/\\\0"):
-        return [f"name: got {name!r}, expected the name of a folder (it is made under workspace.path)"]
+        return [f"name: got {describe_value(name)}, expected the name of a folder (it is made under workspace.path)"]
     return []
 
 
@@ -260,5 +264,5 @@ def _canvas_problems(config: BuildConfig) -> list[str]:
         return []
     return [
         f"dataset.process_ops: they make a canvas of {made[0]}x{made[1]} (height x width), "
-        f"frontend.shape.{config.frontend.input_name} says {wanted[0]}x{wanted[1]}: these must agree"
+        f"frontend.shape.{shown(config.frontend.input_name)} says {wanted[0]}x{wanted[1]}: these must agree"
     ]

@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 
 from pydantic.fields import FieldInfo
 
+from facedeploy.core.shown import shown
+
 WORDS: dict[Any, str] = {
     int: "a whole number",
     float: "a number",
@@ -48,8 +50,16 @@ def describe_value(value: object) -> str:
         return "a section" if value else "an empty section"
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
-    text = repr(value)
+    try:
+        text = repr(value)
+    except RecursionError:
+        return "values nested too deeply"
     return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}..."
+
+
+def path_of(keys: Iterable[str]) -> str:
+    """Keys as a path `section.key`."""
+    return ".".join(map(shown, keys))
 
 
 def join_or(words: Iterable[str]) -> str:

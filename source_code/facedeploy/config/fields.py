@@ -4,7 +4,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-Text = Annotated[str, Field(min_length=1, description="text")]
+# Paths and names: a control character is a slip, and no file system takes a NUL.
+Text = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]+$", description="text, on one line")]
 Count = Annotated[int, Field(ge=1, description="a whole number of 1 or more")]
 Index = Annotated[int, Field(ge=0, le=32_767, description="a whole number from 0 to 32767")]
 Byte = Annotated[int, Field(ge=0, le=255, description="a whole number from 0 to 255")]

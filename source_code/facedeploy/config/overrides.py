@@ -3,8 +3,12 @@
 from collections.abc import Sequence
 from typing import Any
 
+from facedeploy.config.describe import describe_value
 from facedeploy.config.parse import parse_yaml
 from facedeploy.core.errors import ConfigError
+from facedeploy.core.shown import shown
+
+LONGEST = 100  # Characters of an override in a message.
 
 
 def apply_overrides(data: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
@@ -18,8 +22,8 @@ def apply_overrides(data: dict[str, Any], overrides: Sequence[str]) -> dict[str,
         path, equals, value = override.partition("=")
         keys = path.strip().split(".")
         if not equals or not all(keys):
-            raise ConfigError(f"--set {override}: expected section.key=value, such as frontend.checkpoint=model.onnx")
-        data = _replaced(data, keys, parse_yaml(value, f"--set {override}"), override)
+            raise ConfigError(f"{_named(override)}: expected section.key=value, such as frontend.checkpoint=model.onnx")
+        data = _replaced(data, keys, parse_yaml(value, _named(override)), override)
     return data
 
 
@@ -35,7 +39,14 @@ def _replaced(data: Any, keys: list[str], new: Any, override: str) -> Any:
         return {**data, key: _replaced(data.get(key), keys[width:], new, override)}
     if isinstance(data, list):
         if not keys[0].isdecimal() or int(keys[0]) >= len(data):
-            raise ConfigError(f"--set {override}: {keys[0]!r} is no place in a list of {len(data)}, counted from 0")
+            raise ConfigError(
+                f"{_named(override)}: {shown(keys[0])!r} is no place in a list of {len(data)}, counted from 0"
+            )
         place = int(keys[0])
         return [*data[:place], _replaced(data[place], keys[1:], new, override), *data[place + 1 :]]
-    raise ConfigError(f"--set {override}: {keys[0]!r} lies inside the value {data!r}, which is no section")
+    got = f"{shown(keys[0])!r} lies inside the value {describe_value(data)}"
+    raise ConfigError(f"{_named(override)}: {got}, which is no section")
+
+
+def _named(override: str) -> str:
+    return f"--set {shown(override, LONGEST)}"

@@ -9,20 +9,47 @@ import yaml
 
 from facedeploy.config.describe import describe_value
 from facedeploy.core.errors import ConfigError
+from facedeploy.core.shown import shown
 
 MAX_BYTES = 1 << 20
 MAX_NODES = 10_000  # Counted with every alias written out, so a few lines cannot become gigabytes.
+MAX_DEPTH = 100
+LONGEST_PROBLEM = 200
+TOO_DEEP = "is nested too deeply to be a file of settings"
 
 _TAG = "tag:yaml.org,2002:"
-_SCALARS = ("str", "int", "float", "bool", "null")
+_SCALARS = ("str", "float", "bool", "null")
+
+
+class _TooManyError(Exception):
+    """More values than MAX_NODES."""
 
 
 class _Loader(yaml.SafeLoader):
     """Plain data only: a date stays text; sets, binary and the like are errors."""
 
+    nodes = 0
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        self.nodes += 1
+        if self.nodes > MAX_NODES:  # Else a megabyte of them would take half a minute.
+            raise _TooManyError
+        return super().compose_node(parent, index)
+
+    def fetch_flow_collection_start(self, token: Any) -> None:
+        if self.flow_level >= MAX_DEPTH:  # What it would take to look at grows with the square of the depth.
+            raise RecursionError
+        super().fetch_flow_collection_start(token)
+
+    def construct_yaml_int(self, node: Any) -> int:
+        value = super().construct_yaml_int(node)
+        str(value)  # ValueError for one that decimals are too many of, which hexadecimals and sexagesimals are not.
+        return value
+
 
 _Loader.yaml_constructors = {
     **{f"{_TAG}{name}": yaml.SafeLoader.yaml_constructors[f"{_TAG}{name}"] for name in (*_SCALARS, "seq", "map")},
+    f"{_TAG}int": _Loader.construct_yaml_int,
     f"{_TAG}timestamp": yaml.SafeLoader.yaml_constructors[f"{_TAG}str"],
     None: yaml.SafeLoader.yaml_constructors[None],
 }
@@ -67,11 +94,15 @@ def parse_yaml(text: str, source: str) -> Any:
         raise ConfigError(f"{source}: is not YAML: character {error.position} ({error.reason})") from None
     except yaml.MarkedYAMLError as error:
         line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
-        raise ConfigError(f"{source}: is not valid YAML: {line}{error.problem}") from None
+        raise ConfigError(f"{source}: is not valid YAML: {line}{shown(str(error.problem), LONGEST_PROBLEM)}") from None
+    except _TooManyError:
+        raise ConfigError(f"{source}: has more than {MAX_NODES:,} values, which is no file of settings") from None
+    except KeyError as error:
+        raise ConfigError(f"{source}: is not valid YAML: {shown(str(error))} is marked !!bool and is none") from None
     except ValueError as error:  # A number that Python does not take.
-        raise ConfigError(f"{source}: is not valid YAML: {error}") from None
+        raise ConfigError(f"{source}: is not valid YAML: {shown(str(error), LONGEST_PROBLEM)}") from None
     except RecursionError:
-        raise ConfigError(f"{source}: is nested too deeply to be a file of settings") from None
+        raise ConfigError(f"{source}: {TOO_DEEP}") from None
 
 
 def parse_json(text: str, source: str) -> Any:
@@ -84,7 +115,7 @@ def parse_json(text: str, source: str) -> Any:
         section: dict[str, Any] = {}
         for name, value in pairs:
             if name in section:
-                raise ConfigError(f"{source}: the key {name!r} is there twice in one section")
+                raise ConfigError(f"{source}: the key {shown(name)!r} is there twice in one section")
             section[name] = value
         return section
 
@@ -95,7 +126,7 @@ def parse_json(text: str, source: str) -> Any:
     except ValueError as error:
         raise ConfigError(f"{source}: is not valid JSON: {error}") from None
     except RecursionError:
-        raise ConfigError(f"{source}: is nested too deeply to be a file of settings") from None
+        raise ConfigError(f"{source}: {TOO_DEEP}") from None
 
 
 def _mapping(data: Any, source: str) -> dict[str, Any]:
@@ -123,7 +154,7 @@ def _check(root: yaml.Node, source: str) -> None:
         else:
             total = 1 + (sum(map(size, node.value)) if isinstance(node, yaml.SequenceNode) else 0)
         if total > MAX_NODES:
-            raise ConfigError(f"{source}: has more than {MAX_NODES:,} values, which is no file of settings")
+            raise _TooManyError
         sizes[id(node)] = total
         return total
 
@@ -135,10 +166,12 @@ def _check_keys(node: yaml.MappingNode, source: str) -> None:
     for key, _ in node.value:
         line = _line(key)
         if key.tag not in (f"{_TAG}str", f"{_TAG}merge"):
-            got = key.value if isinstance(key, yaml.ScalarNode) else "a list or section"
+            got = shown(key.value) if isinstance(key, yaml.ScalarNode) else "a list or section"
             raise ConfigError(f"{source}: line {line}: a key is text: got {got} (quote it if it is meant as text)")
         if key.value in seen:
-            raise ConfigError(f"{source}: line {line}: the key {key.value!r} is already on line {seen[key.value]}")
+            raise ConfigError(
+                f"{source}: line {line}: the key {shown(key.value)!r} is already on line {seen[key.value]}"
+            )
         seen[key.value] = line
 
 

@@ -8,6 +8,9 @@ from pydantic import Field
 
 from facedeploy.config.fields import Byte, Pixels, PositiveTriple, SizeWh, Triple
 from facedeploy.core.normalization import USES_MEAN_AND_STD, NormaType
+from facedeploy.core.shown import shown
+
+LONGEST_LIST = 200  # Characters of the names of operations in a message.
 
 MinusOne = Annotated[Literal[-1] | Pixels, Field(description="a size in px, or -1")]
 
@@ -118,8 +121,9 @@ def check_order(ops: Sequence[ProcessOp]) -> None:
     rest = names[1:-2] if names[-2:-1] == ["Normalize"] else names[1:-1]
     misplaced = {"DecodeImage", "Normalize", "ToTensor"}.intersection(rest)
     if names[:1] != ["DecodeImage"] or names[-1] != "ToTensor" or misplaced:
+        got = shown(", ".join(names), LONGEST_LIST) if names else "an empty list"
         raise ValueError(
-            f"process_ops: got {', '.join(names) or 'an empty list'}; expected DecodeImage first, then operations on "
+            f"process_ops: got {got}; expected DecodeImage first, then operations on "
             "pixels (CvtColor, Resize, Pad, CenterCrop), then at most one Normalize, ToTensor last"
         )
 

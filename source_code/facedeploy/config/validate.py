@@ -8,12 +8,16 @@ from typing import Any, TypeVar, cast
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
-from facedeploy.config.describe import describe_type, describe_value, join_or, keys_of, locate, tagged_members
+from facedeploy.config.describe import describe_type, describe_value, join_or, keys_of, locate, path_of, tagged_members
+from facedeploy.config.parse import TOO_DEEP
 from facedeploy.core.errors import ConfigError
 
 T = TypeVar("T")
 
 Keys = tuple[str, ...]
+
+MOST_EXPLAINED = 100  # Problems of one file: looking for the nearest keys takes time.
+MOST_SHOWN = 20
 
 
 def validate(kind: type[T], data: object, source: str, renamed: Mapping[str, str] | None = None) -> T:
@@ -29,16 +33,23 @@ def validate(kind: type[T], data: object, source: str, renamed: Mapping[str, str
     try:
         # JSON, because strict pydantic takes JSON's lists and objects for tuples and dataclasses, and nothing else.
         return cast("T", adapter.validate_json(json.dumps([data]))[0])
+    except RecursionError:
+        raise ConfigError(f"{source}: {TOO_DEEP}") from None
     except ValidationError as error:
-        problems = _problems(kind, error.errors(include_url=False), renamed or {})
-    raise ConfigError(in_lines(source, problems))
+        errors = error.errors(include_url=False)
+    problems = _problems(kind, errors[:MOST_EXPLAINED], renamed or {})
+    raise ConfigError(in_lines(source, problems, len(errors[MOST_EXPLAINED:])))
 
 
-def in_lines(source: str, problems: list[str]) -> str:
-    """One problem on the line of its source; several below it."""
-    if len(problems) == 1:
+def in_lines(source: str, problems: list[str], unexplained: int = 0) -> str:
+    """One problem on the line of its source; several below it, the first of them if there are many."""
+    total = len(problems) + unexplained
+    if total == 1:
         return f"{source}: {problems[0]}"
-    return f"{source}: {len(problems)} problems" + "".join(f"\n  {problem}" for problem in problems)
+    lines = problems[:MOST_SHOWN]
+    if total > len(lines):
+        lines.append(f"... and {total - len(lines)} more")
+    return f"{source}: {total} problems" + "".join(f"\n  {line}" for line in lines)
 
 
 def _problems(kind: type, errors: list[ErrorDetails], renamed: Mapping[str, str]) -> list[str]:
@@ -62,9 +73,9 @@ def _unknown_key(kind: type, location: tuple[int | str, ...], renamed: Mapping[s
     keys, section = locate(kind, location[:-1])
     key = str(location[-1])
     known = keys_of(section)
-    path = ".".join((*keys, key))
+    path = path_of((*keys, key))
     if keys and key == keys[-1]:
-        return f"{path}: the section is nested in itself, move its keys up into {'.'.join(keys)}", {
+        return f"{path}: the section is nested in itself, move its keys up into {path_of(keys)}", {
             (*keys, name) for name in known
         }
     nearest = renamed[key] if renamed.get(key) in known else next(iter(get_close_matches(key, known, 1)), None)
@@ -76,7 +87,7 @@ def _unknown_key(kind: type, location: tuple[int | str, ...], renamed: Mapping[s
 def _lines(kind: type, location: tuple[int | str, ...], error: ErrorDetails) -> Iterator[str]:
     too_short = error["type"] == "missing" and isinstance(location[-1], int)
     keys, expected = locate(kind, location[:-1] if too_short else location)
-    path = ".".join(keys)
+    path = path_of(keys)
     where = f"{path}: " if path else ""
     match error["type"]:
         case "missing" if not too_short:
@@ -91,8 +102,9 @@ def _lines(kind: type, location: tuple[int | str, ...], error: ErrorDetails) -> 
             got, known = str(error["ctx"]["tag"]), tagged_members(expected)
             nearest = get_close_matches(got, known, 1)
             hint = f"; did you mean {nearest[0]}?" if nearest else ""
-            yield f"{path}.type: got {got!r}, expected {join_or(known)}{hint}"
+            yield f"{path}.type: got {describe_value(got)}, expected {join_or(known)}{hint}"
         case "json_invalid":
-            yield f"cannot be used: {error['ctx']['error']}"
+            # Its words and place are of our JSON, not of the file: in ours nothing else can be wrong.
+            yield TOO_DEEP if "recursion" in error["ctx"]["error"] else "has text that is not Unicode"
         case _:
             yield f"{where}got {describe_value(error['input'])}, expected {describe_type(expected)}"

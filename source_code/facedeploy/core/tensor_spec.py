@@ -5,6 +5,8 @@ from math import prod
 
 import numpy as np
 
+from facedeploy.core.shown import shown
+
 
 def bytes_of(shape: tuple[int, ...], dtype: str) -> int:
     """What a tensor of this shape and dtype (numpy's name) occupies."""
@@ -25,4 +27,4 @@ class TensorSpec:
         return bytes_of(self.shape, self.dtype)
 
     def __str__(self) -> str:
-        return f"{self.name} {self.dtype}[{','.join(map(str, self.shape))}]"
+        return f"{shown(self.name)} {shown(self.dtype)}[{shown(','.join(map(str, self.shape)))}]"

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from facedeploy.core.errors import DataError
+from facedeploy.core.shown import shown
 
+LONGEST_PATH = 120  # Characters of one in a message about several.
 IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 LIST_SUFFIXES = frozenset({".lst", ".txt"})
 
@@ -53,9 +55,9 @@ def find_images(path: str | Path) -> FoundImages:
             files = sorted(_walk(root))
             if not files:
                 raise DataError(f"{root} has no image in it or below ({', '.join(sorted(IMAGE_SUFFIXES))})")
-            named = _unique(files, root)
+            named = _unique(files, root, root)
         elif path.exists():
-            named = _unique(read_list(path) if path.suffix.lower() in LIST_SUFFIXES else [path])
+            named = _unique(read_list(path) if path.suffix.lower() in LIST_SUFFIXES else [path], path)
         else:
             raise DataError(f"{path}: there is no such file or folder (the current folder is {Path.cwd()})")
     except OSError as error:  # Such as a name that is too long, or a folder that may not be listed.
@@ -95,31 +97,34 @@ def read_list(path: Path) -> list[Path]:
     return [file if _exists(file) or not _exists(path.parent / file) else path.parent / file for file in files]
 
 
-def name_files(files: Sequence[Path], root: Path | None = None) -> list[tuple[str, Path]]:
-    """Each file with its name: its path below `root` (default: the deepest folder that has them all), without suffix.
+def name_files(path: Path) -> list[tuple[str, Path]]:
+    """The files of a list, each with its name: its path below the deepest folder that has them all, without suffix.
 
-    Raises DataError when two files have one name, and when a name is not one line of text.
+    Raises DataError as `read_list` does, when two files have one name, and when a name is not one line of text.
     """
-    named = _unique(files, root)
+    named = _unique(read_list(path), path)
     for name, _ in named:
         check_one_line(name)
     return named
 
 
-def _unique(files: Sequence[Path], root: Path | None = None) -> list[tuple[str, Path]]:
-    """`name_files` for names of any text."""
+def _unique(files: Sequence[Path], source: Path, root: Path | None = None) -> list[tuple[str, Path]]:
+    """Each file of `source` with its name, any text: its path below `root`, or the deepest folder that has them all.
+
+    Raises DataError when two files have one name, and when one has none.
+    """
     # Not resolved: a link's own place names it. But no name may climb out of the folder of the results.
-    places = [Path(os.path.normpath(file.absolute())) for file in files]
+    places = [Path(f"/{os.path.normpath(file.absolute()).lstrip('/')}") for file in files]  # Also //a, which is /a.
+    if nameless := [file for file, place in zip(files, places, strict=True) if not place.name]:
+        raise DataError(f"{source}: got {shown(str(nameless[0]))}, expected the path of a file")
     base = os.path.normpath(root.absolute()) if root else os.path.commonpath([place.parent for place in places])
     named: dict[str, Path] = {}
     for file, place in zip(files, places, strict=True):
         name = place.relative_to(base).with_suffix("").as_posix()
         if name in named:
-            raise DataError(
-                f"{file} is listed twice"
-                if named[name] == file
-                else f"{named[name]} and {file} would both write their results as {name}: rename one"
-            )
+            one, other = shown(str(named[name]), LONGEST_PATH), shown(str(file), LONGEST_PATH)
+            problem = f"{one} and {other} would both write their results as {shown(name, LONGEST_PATH)}: rename one"
+            raise DataError(f"{source}: {f'{one} is listed twice' if named[name] == file else problem}")
         named[name] = file
     return list(named.items())
 

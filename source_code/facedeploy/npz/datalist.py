@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from facedeploy.core.errors import DataError
-from facedeploy.image.dataset import ImageFile, name_files, read_list
+from facedeploy.image.dataset import ImageFile, name_files
 
 SHOWN = 3
 
@@ -25,7 +25,7 @@ class NpzFile:
 
 def read_datalist(path: Path) -> list[NpzFile]:
     """The npz files of a list, in its order. Raises DataError: no list, empty, two files of one name."""
-    return [NpzFile(name, file) for name, file in name_files(read_list(path))]
+    return [NpzFile(name, file) for name, file in name_files(path)]
 
 
 def pair_with_images(entries: Sequence[NpzFile], images: Sequence[ImageFile]) -> list[tuple[NpzFile, ImageFile]]:

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from facedeploy.core.errors import DataError
 from facedeploy.core.files import result_path
+from facedeploy.core.shown import shown
 from facedeploy.detect.slots import Slots
 
 INPUT = "input_0"
@@ -66,13 +67,13 @@ def _read(path: Path, names: tuple[str, ...]) -> dict[str, npt.NDArray[Any]]:
         with archive:
             missing = [name for name in names if name not in archive]
             if missing:
-                has = ", ".join(name.encode("unicode_escape").decode() for name in archive)  # Also a line break.
-                raise DataError(f"{path}: has {has or 'nothing'}, {expected}")
+                has = shown(", ".join(archive)) if len(archive) else "nothing"
+                raise DataError(f"{path}: has {has}, {expected}")
             return {name: archive[name] for name in names}
     except DataError:
         raise
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
     except Exception as error:  # A damaged file makes numpy raise nearly anything, zlib.error and RuntimeError too.
-        reason = str(error).partition("\n")[0] or type(error).__name__
-        raise DataError(f"{path}: cannot be read ({reason}), {expected}") from error
+        reason = "a name in it is not UTF-8" if isinstance(error, UnicodeError) else str(error) or type(error).__name__
+        raise DataError(f"{path}: cannot be read ({shown(reason)}), {expected}") from error

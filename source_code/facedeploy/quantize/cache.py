@@ -54,7 +54,7 @@ def _read(path: Path, key: str, note: Callable[[str], None]) -> Calibration | No
         table = Calibration.from_bytes(path.read_bytes())
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+    except Exception:  # A damaged file makes numpy raise nearly anything, zlib.error and RuntimeError too.
         note(f"{path} cannot be used, calibrating again")
         return None
     return table if table.content_hash == key else None

@@ -19,11 +19,12 @@ from facedeploy.artifact.store import Artifact, open_artifact
 from facedeploy.config.vdsp_params import VdspParams
 from facedeploy.core.errors import ArtifactError, ShapeError
 from facedeploy.core.nms_params import NmsParams
+from facedeploy.core.shown import shown
 from facedeploy.core.tensor_spec import TensorSpec
 from facedeploy.detect.slots import Slots
 from facedeploy.runtime.canvas import CanvasMaker
 from facedeploy.runtime.device import check_machine, choose_devices
-from facedeploy.runtime.entry import Buffers, Entry
+from facedeploy.runtime.entry import REFUSALS, Buffers, Entry
 from facedeploy.runtime.input_array import InputArray
 from facedeploy.runtime.memory import Bytes
 from facedeploy.runtime.parameters import read_parameters
@@ -32,6 +33,8 @@ from facedeploy.runtime.threads import instances_of_machine, threads_of_call
 from facedeploy.runtime.trace import Trace
 
 FloatArray = npt.NDArray[np.float32]
+# What opening code raises that is damaged, or is not what its manifest says.
+UNUSABLE = *REFUSALS, OSError, KeyError, AttributeError, MemoryError, OverflowError
 
 
 class Model:
@@ -89,17 +92,22 @@ class Model:
                 ]
             parameters = read_parameters(artifact)
             return [cls(artifact, artifact.manifest.base, library, parameters, threads) for _ in range(count)]
-        except (RuntimeError, OSError, ValueError, KeyError, AttributeError) as error:
-            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        except UNUSABLE as error:
             raise ArtifactError(
-                f"{artifact.code} cannot be loaded ({reason}); it was compiled with tvm "
+                f"{artifact.code} cannot be loaded ({_reason(error)}); it was compiled with tvm "
                 f"{artifact.manifest.versions.tvm}, here is {tvm.__version__}: compile the model again"
             ) from error
 
     def at(self, rung: Rung) -> "Model":
-        """The same instance, its code and weights, for another shape of the artifact."""
+        """The same instance, its code and weights, for another shape of the artifact. Raises ArtifactError."""
         if rung is self.rung:
             return self
+        try:
+            return self._at(rung)
+        except UNUSABLE as error:
+            raise self._contradiction(error) from error
+
+    def _at(self, rung: Rung) -> "Model":
         return Model(self.artifact, rung, self._library, self._parameters, self.threads)
 
     @property
@@ -114,7 +122,10 @@ class Model:
 
     def infer(self, tensor: FloatArray) -> dict[str, FloatArray]:
         """Normalized input (N, 3, H, W) float32 -> outputs by name. Raises ShapeError for another shape or dtype."""
-        return self._main.call(tensor)
+        try:
+            return self._main.call(tensor)
+        except REFUSALS as error:
+            raise self._contradiction(error) from error
 
     def infer_pixels(self, canvases: npt.NDArray[np.uint8]) -> dict[str, FloatArray]:
         """u8 canvases (N, H, W, 3), in the color order of `manifest.normalization`, -> outputs by name.
@@ -126,7 +137,10 @@ class Model:
             raise ArtifactError(
                 f"{self.artifact.prefix} was compiled without dataset.process_ops: it takes normalized float input only"
             )
-        return self._pixels.call(canvases)
+        try:
+            return self._pixels.call(canvases)
+        except REFUSALS as error:
+            raise self._contradiction(error) from error
 
     def canvas_maker(self, params: VdspParams) -> CanvasMaker:
         """What lays images on canvases as `params` say, by the compiled letterbox if the artifact has one."""
@@ -173,12 +187,21 @@ class Model:
             raise ShapeError(
                 f"got outputs {', '.join(outputs) or 'none'}; {self.artifact.prefix} decodes {', '.join(post.inputs)}"
             ) from None
+        except REFUSALS as error:
+            raise self._contradiction(error) from error
 
     def _new_postprocess(self, post: PostProcessSpec, params: NmsParams) -> PostProcess:
         specs = {spec.name: spec for spec in self.rung.outputs}
         heads = [specs[name] for name in post.inputs]
         kernel = self._library.get_function(post.type + self.rung.suffix, True)
         return PostProcess(kernel, heads, params, self.artifact.prefix)
+
+    def _contradiction(self, error: Exception) -> ArtifactError:
+        """What it means that code refuses what the manifest says it takes."""
+        return ArtifactError(
+            f"{self.artifact.prefix}.json does not say what {self.artifact.code.name} takes ({_reason(error)}): copy "
+            "all three files again, or compile the model again"
+        )
 
     def _entry(self, name: str, spec: TensorSpec, alignment: int) -> Entry:
         def new_buffers() -> Buffers:
@@ -197,10 +220,7 @@ class PinnedModel(Model):
         super().__init__(artifact, rung, library, parameters, threads)
         self._pool = pool
 
-    def at(self, rung: Rung) -> Model:
-        """As Model does."""
-        if rung is self.rung:
-            return self
+    def _at(self, rung: Rung) -> Model:
         rest = self._library, self._parameters, self.threads, self._pool
         return self._pool.submit(PinnedModel, self.artifact, rung, *rest).result()
 
@@ -215,6 +235,12 @@ class PinnedModel(Model):
     def detect(self, outputs: Mapping[str, FloatArray], params: NmsParams | None = None) -> Slots:
         """As Model does."""
         return self._pool.submit(super().detect, outputs, params).result()
+
+
+def _reason(error: Exception) -> str:
+    """The first line of what tvm or numpy says."""
+    line = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return shown(line.removesuffix(" when calling:"), 150)
 
 
 _LOADED: dict[Path, tuple[int, int]] = {}  # Device and inode of the library that was first loaded from a path.

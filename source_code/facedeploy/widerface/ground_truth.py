@@ -11,12 +11,14 @@ import numpy.typing as npt
 from facedeploy.core.errors import DataError
 from facedeploy.core.files import atomic_path
 from facedeploy.core.requirement import require
+from facedeploy.core.shown import shown
 
 DIFFICULTIES = ("easy", "medium", "hard")
 FACE_FILE = "wider_face_val.mat"
 DIFFICULTY_FILES = {difficulty: f"wider_{difficulty}_val.mat" for difficulty in DIFFICULTIES}
 GROUND_TRUTH_FILES = (FACE_FILE, *DIFFICULTY_FILES.values())
 SOURCE = "the WIDER FACE evaluation toolkit (eval_tools.zip, folder ground_truth)"
+LONGEST_PROBLEM = 150  # Characters in a message.
 
 T = TypeVar("T")
 
@@ -113,9 +115,8 @@ def _read_cells(path: Path, *keys: str) -> list[npt.NDArray[Any]]:
     try:
         content = loadmat(path, variable_names=list(keys), appendmat=False)
     except Exception as error:  # A damaged file makes scipy raise nearly anything: zlib.error, KeyError, OverflowError.
-        raise DataError(
-            f"{path}: cannot be read as a .mat file ({str(error) or type(error).__name__}): take it again from {SOURCE}"
-        ) from error
+        reason = shown(str(error) or type(error).__name__)
+        raise DataError(f"{path}: cannot be read as a .mat file ({reason}): take it again from {SOURCE}") from error
     if absent := [key for key in keys if key not in content]:
         raise DataError(f"{path}: has no {', '.join(absent)}: take the file of this name from {SOURCE}")
     return [np.asarray(content[key]).ravel() for key in keys]
@@ -138,7 +139,8 @@ def _convert(path: Path, convert: Callable[..., T], *columns: Sequence[Any]) -> 
 
 def _malformed(path: Path, problem: str) -> DataError:
     return DataError(
-        f"{path}: damaged, or not of one set with {FACE_FILE} ({problem}): take all four files from {SOURCE}"
+        f"{path}: damaged, or not of one set with {FACE_FILE} ({shown(problem, LONGEST_PROBLEM)}): "
+        f"take all four files from {SOURCE}"
     )
 
 
@@ -147,9 +149,9 @@ def _name(event: Any, image: Any) -> str:
 
 
 def _boxes(cell: Any) -> npt.NDArray[np.float64]:
-    boxes = np.asarray(cell, np.float64)
-    if boxes.size == 0:
+    if np.size(cell) == 0:
         return np.empty((0, 4))
+    boxes = _numbers(cell)
     if boxes.ndim != 2 or boxes.shape[1] != 4 or not np.isfinite(boxes).all():
         raise ValueError(f"boxes of an image: got shape {boxes.shape}, expected (faces, 4) finite numbers")
     return boxes
@@ -157,12 +159,19 @@ def _boxes(cell: Any) -> npt.NDArray[np.float64]:
 
 def _mask(cell: Any, faces: int) -> npt.NDArray[np.bool_]:
     """1-based indices of the faces that count -> (faces,)."""
-    indices = np.asarray(cell, np.int64).ravel()
-    if ((indices < 1) | (indices > faces)).any():
+    numbers = _numbers(cell).ravel() if np.size(cell) else np.empty(0)
+    if not np.isin(numbers, np.arange(1, faces + 1)).all():
         raise ValueError(f"it counts a face that is not among the {faces} of its image")
     mask = np.zeros(faces, np.bool_)
-    mask[indices - 1] = True
+    mask[numbers.astype(np.int64) - 1] = True
     return mask
+
+
+def _numbers(cell: Any) -> npt.NDArray[np.float64]:
+    array = np.asarray(cell)
+    if array.dtype.kind not in "iufb":  # A complex number would become a real one, and text might a number.
+        raise ValueError(f"a cell holds {array.dtype.name}, expected numbers")
+    return array.astype(np.float64)
 
 
 def _one_based(where: str, indices: Sequence[int], faces: int) -> npt.NDArray[np.int32]:

@@ -58,7 +58,8 @@ class ChoicesFile:
         except (FileNotFoundError, NotADirectoryError):
             return Contents()
         except (OSError, UnicodeDecodeError, ConfigError) as error:
-            problem = "; ".join(line.strip() for line in str(error).removeprefix(f"{self.path}: ").splitlines()[:2])
+            said = f"byte {error.start} is not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
+            problem = "; ".join(line.strip() for line in said.removeprefix(f"{self.path}: ").splitlines()[:2])
             raise CompileError(
                 f"{self.path}: is not a file of measured choices ({problem}): delete it, or set backend.tune false"
             ) from error

@@ -1,0 +1,16 @@
+"""Text of others in a message of ours."""
+
+LONGEST = 60
+
+
+def shown(text: str, longest: int = LONGEST) -> str:
+    """`text` as it can stand in a line that a terminal shows: not long, and what does not print is escaped.
+
+    Blank text has quotes, since nothing would be seen of it.
+    """
+    if not text.strip():
+        return repr(text[:longest])
+    start = text[:longest] + ("..." if len(text) > longest else "")
+    if start.isprintable():
+        return start
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in start)
