@@ -104,7 +104,7 @@ def test_images_go_in_the_batches_that_there_are(tiny_ladder, pictures, same, co
 
 def test_a_batch_has_images_of_one_canvas_only(tiny_ladder) -> None:
     detector = FaceDetector.from_artifact(tiny_ladder.prefix, canvas="nearest", batch=3)
-    (infer,) = detector.infers()
+    (infer,) = detector.infers
     sizes = [(96, 128), (64, 128), (96, 128), (96, 128), (128, 96), (64, 128), (96, 128)]
     unit = [Work(str(index), np.zeros((*hw, 3), np.uint8)) for index, hw in enumerate(sizes)]
     for work in unit:

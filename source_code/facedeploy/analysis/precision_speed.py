@@ -55,10 +55,9 @@ def precision_speed(artifact: Artifact, config: BuildConfig) -> PrecisionSpeed |
 
 
 def float_build(config: BuildConfig, folder: Path) -> Artifact:
-    """What `config` would be in fp32, untuned, written to `folder`. Raises what compiling raises."""
-    return compile_model(
-        replace(config, backend=replace(config.backend, dtype="fp32", quantize=None, tune=False)), folder=folder
-    )
+    """The first shape of what `config` would be in fp32, untuned, in `folder`. Raises what compiling raises."""
+    backend = replace(config.backend, dtype="fp32", quantize=None, tune=False)
+    return compile_model(replace(config, backend=backend, frontend=replace(config.frontend, ladder=())), folder=folder)
 
 
 def compare_speed(own: Model, plain: Model) -> PrecisionSpeed:

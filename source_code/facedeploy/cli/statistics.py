@@ -14,11 +14,11 @@ FULL = 0.8  # Busy for this share of the time and more, a worker has no time to 
 ADVICE = {
     "input": "images come no faster than that",
     "decode": "raise --decoders",
-    "preprocess": "it has one worker whatever the options: smaller images would help",
+    "preprocess": "raise --instances; smaller images would help, too",
     "infer": "raise --instances, or --threads",
-    "to source": "it has one worker whatever the options: fewer detections would help (--confidence_threshold)",
-    "annotate": "it has one worker whatever the options: --format jsonl draws nothing",
-    "write": "it has one worker whatever the options: a faster disk would help, and to leave out --draw",
+    "to source": "raise --instances; fewer detections would help, too (--confidence_threshold)",
+    "annotate": "raise --instances; --format jsonl draws nothing",
+    "write": "raise --instances; a faster disk would help, too, and to leave out --draw",
     "output": "whoever takes the results is slower than what makes them",
 }
 

@@ -58,8 +58,8 @@ def run_workload(load: Workload, index: int = 0, meet: Callable[[], None] = lamb
     detector = load.open()
     images = _images(load, detector)
     turns = itertools.count()
-    preprocess, to_source = detector.preprocess(), ToSource()
-    infers = detector.infers()
+    preprocess, to_source = detector.preprocess, ToSource()
+    infers = detector.infers
     clock = time.monotonic
     stopped = threading.Event()
 

@@ -27,9 +27,9 @@ class FaceDetector:
     """Detects faces with one or more instances of a compiled model.
 
     `instances` have one model for each shape in use. `canvases` say how an image is laid on each of their canvases,
-    and normalized, which is the same for all. `note` is a sentence worth telling the user, or empty: the vdsp JSON asks
-    for another normalization than the artifact was built for. A stream has `decoders` threads that
-    read images; with 0 the threads of the instances do.
+    and normalized, which is the same for all. A stream has `decoders` threads that read images; with 0 the threads of
+    the instances do. `note` is a sentence worth telling the user, or empty: the vdsp JSON asks for another
+    normalization than the artifact was built for.
     """
 
     def __init__(
@@ -41,6 +41,9 @@ class FaceDetector:
         note: str = "",
     ) -> None:
         self.instances, self.canvases, self.nms, self.decoders, self.note = instances, canvases, nms, decoders, note
+        # From pixels to the canvas; and from there to slots, by each instance. Kept, since they use memory again.
+        self.preprocess = Preprocess([instances[0][0].canvas_maker(params) for params in canvases])
+        self.infers = [Infer(models, canvases[0], nms) for models in instances]
 
     @property
     def artifact(self) -> Artifact:
@@ -51,14 +54,6 @@ class FaceDetector:
     def batch(self) -> int:
         """The most images that a call takes."""
         return max(model.batch for model in self.instances[0])
-
-    def preprocess(self) -> Preprocess:
-        """The operator from pixels to the canvas."""
-        return Preprocess([self.instances[0][0].canvas_maker(params) for params in self.canvases])
-
-    def infers(self) -> list[Infer]:
-        """The operator from the canvas to slots, for each instance."""
-        return [Infer(models, self.canvases[0], self.nms) for models in self.instances]
 
     def slots_graph(self, decode: Operator, then: Sequence[Stage] = ()) -> Graph:
         """The graph from sources that `decode` reads to slots in canvas px, and whatever comes `then`."""
@@ -71,8 +66,8 @@ class FaceDetector:
     def _graph(self, decode: Operator, after: Sequence[Stage], then: Sequence[Stage]) -> Graph:
         stages = (
             Stage("decode", [decode] * max(self.decoders, 1)),
-            Stage("preprocess", [self.preprocess()], joined=self.decoders == 0),
-            Stage("infer", self.infers(), joined=True),
+            Stage("preprocess", [self.preprocess], joined=self.decoders == 0),
+            Stage("infer", self.infers, joined=True),
         )
         return Graph((*stages, *after, *then), self.batch)
 

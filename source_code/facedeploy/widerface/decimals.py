@@ -1,21 +1,12 @@
-"""Lines of plain decimals <-> numbers, for millions of them: numpy's own readers are slow beyond 15 digits, and C's
-formats take longer than finding the faces did.
-"""
+"""Lines of plain decimals -> numbers, for millions of them: numpy's own readers are slow beyond 15 digits."""
 
 import numpy as np
 import numpy.typing as npt
 
-from facedeploy.config.json_text import json_bytes
-
 PLAIN = b"0123456789.- \t\r\n"
 BLANK, MINUS, POINT, NEWLINE, ZERO = np.frombuffer(b" -.\n0", np.uint8)
 POWERS = 10.0 ** np.arange(23)  # Exact in float64 up to here.
-STEPS = 10.0 ** np.arange(-3, 9)
 LARGEST = 10**18
-
-DIGITS = 9  # Significant ones that are written: they bring every float32 back; more would only cost bytes and time.
-FORMAT = f"%.{DIGITS}g"
-NEAR_TIE = 1e-6  # Of one unit in the last place; what a product of float64 may be off is below a tenth of that.
 
 
 def parse_decimals(text: str, columns: int) -> npt.NDArray[np.float64] | None:
@@ -46,25 +37,3 @@ def parse_decimals(text: str, columns: int) -> npt.NDArray[np.float64] | None:
     if mantissas.max() > LARGEST or mantissas.min() < -LARGEST:  # What does not fit 64 bits has become their limit.
         return None
     return (mantissas / POWERS[places]).reshape(-1, columns)
-
-
-def format_decimals(table: npt.NDArray[np.float64]) -> str:
-    """Finite numbers (lines, columns) -> text, a blank between two, each as `FORMAT` writes it.
-
-    They are rounded to so many digits first, since the shortest text of the float64 that is nearest to a decimal of up
-    to 15 digits is that decimal.
-    """
-    size = np.abs(table)
-    if not table.size or size.min() < POWERS[0] / POWERS[4] or size.max() >= POWERS[DIGITS - 1]:
-        line = " ".join([FORMAT] * table.shape[1]) + "\n"  # Forms that are rare here: 0, 1e-05, 1e+09.
-        return line * len(table) % tuple(table.ravel().tolist())
-    # Digits behind the point; one more for each power of 10 that a number is below.
-    power = POWERS[DIGITS + 3 - np.searchsorted(STEPS, size, "right")]
-    scaled = table * power
-    whole = np.rint(scaled)
-    rounded = whole / power
-    ties = np.abs(np.abs(scaled - whole) - 0.5) < NEAR_TIE
-    if ties.any():  # Where the product's own rounding could decide.
-        rounded[ties] = [float(FORMAT % number) for number in table[ties].tolist()]
-    lines = json_bytes(rounded.tolist())[2:-2].replace(b"],[", b"\n").replace(b",", b" ") + b"\n"
-    return lines.replace(b".0 ", b" ").replace(b".0\n", b"\n").decode()

@@ -12,9 +12,11 @@ import numpy.typing as npt
 from facedeploy.core.detections import Detections
 from facedeploy.core.errors import DataError, ImageError
 from facedeploy.core.files import write_text
-from facedeploy.widerface.decimals import format_decimals, parse_decimals
+from facedeploy.widerface.decimals import parse_decimals
 
 COLUMNS = ("x", "y", "w", "h", "score")
+# Nine significant digits bring every float32 back; more would only cost bytes and parsing time.
+LINE = " ".join(["%.9g"] * len(COLUMNS)) + "\n"
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +52,7 @@ def write_predictions(path: str | Path, name: str, detections: Detections) -> No
     if not finite.all():
         bad = int((~finite.all(axis=1)).sum())
         raise ImageError(f"{name}: {bad} of {len(table)} detections are not finite numbers: {path} is not written")
-    write_text(path, f"{name}\n{len(table)}\n{format_decimals(table)}")
+    write_text(path, f"{name}\n{len(table)}\n" + LINE * len(table) % tuple(table.ravel().tolist()))
 
 
 def read_predictions(path: Path) -> Predictions:
