@@ -7,12 +7,13 @@ from hypothesis import strategies as st
 
 from facedeploy.artifact.store import open_artifact
 from facedeploy.config.vdsp_params import Geometry, VdspParams
-from facedeploy.core.errors import ConfigError, ShapeError
+from facedeploy.core.errors import ArtifactError, ConfigError, ShapeError
 from facedeploy.core.letterbox import Letterbox
 from facedeploy.runtime.canvas import CanvasMaker, nearest
 from facedeploy.runtime.detector import build_detector
 from facedeploy.runtime.face_detector import FaceDetector
 from facedeploy.runtime.ladder import on_canvas, rungs_for
+from facedeploy.runtime.model import Model
 from facedeploy.runtime.operator import Work
 
 SIDES = st.integers(1, 3000)
@@ -125,3 +126,14 @@ def test_what_is_no_image_is_named_whatever_the_canvas(tiny_ladder) -> None:
         detector.run_sync([np.zeros((5, 5), np.uint8), np.zeros((0, 5, 3), np.uint8), np.zeros((5, 5, 3), np.uint8)])
     )
     assert [work.error is None for work in works] == [False, False, True]
+
+
+def test_shape_that_the_code_lacks_is_one_sentence(edited) -> None:
+    def change(manifest):
+        manifest["ladder"].append({**manifest["ladder"][0], "suffix": "_1x3x8x8"})
+
+    model = Model.open(edited(change))
+    with pytest.raises(
+        ArtifactError, match=r"mod\.json does not say what mod\.so takes \(.*_1x3x8x8.*\): copy all three"
+    ):
+        model.at(model.manifest.ladder[1])
