@@ -19,7 +19,7 @@ from pathlib import Path
 from statistics import median
 
 from bench_retinaface import CHECKPOINT, REPOSITORY, VAL, cli, cpu_name, versions
-from cpu_time import frames_of
+from cpu_time import frames_of, send_frames
 
 SIZE, CANVAS_HW = "640x480", (192, 256)
 INSTANCES = 1, 2
@@ -51,10 +51,7 @@ def frames_per_second(prefix: Path, frames: list[bytes], count: int, instances: 
     process = subprocess.Popen(
         list(map(str, words)), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
     )
-    for number in range(count):
-        left = memoryview(frames[number % len(frames)])
-        while left:
-            left = left[os.write(process.stdin.fileno(), left) :]
+    send_frames(process.stdin.fileno(), frames, count)
     said = process.communicate()[1].decode()
     match = re.search(rf"^{count} frames, .* ([0-9.]+) frames/s$", said, re.MULTILINE)
     if not match:

@@ -101,10 +101,7 @@ def run_frames(prefix: Path, frames: list[bytes], count: int, size: str, folder:
     child = os.fork()
     if child == 0:  # It touches nothing but the pipe.
         os.close(reader)
-        for number in range(count):
-            left = memoryview(frames[number % len(frames)])
-            while left:
-                left = left[os.write(writer, left) :]
+        send_frames(writer, frames, count)
         os._exit(0)
     os.close(writer)
     kept, sys.stdin = sys.stdin, os.fdopen(reader, "rb")
@@ -117,6 +114,14 @@ def run_frames(prefix: Path, frames: list[bytes], count: int, size: str, folder:
         sys.stdin = kept
         os.waitpid(child, 0)
     return count
+
+
+def send_frames(descriptor: int, frames: list[bytes], count: int) -> None:
+    """Write so many into a pipe, in turn, as fast as it takes them."""
+    for number in range(count):
+        left = memoryview(frames[number % len(frames)])
+        while left:
+            left = left[os.write(descriptor, left) :]
 
 
 def frames_of(files: list[Path], size: str) -> list[bytes]:

@@ -201,26 +201,6 @@ def test_meter_measures_one_run():
         stream.run_async(source(3), meter=meter)
 
 
-def test_unit_that_the_consumer_is_done_with_is_freed_while_it_is_measured():
-    made, freed, most = [], [], 0
-
-    class Pixels:
-        def __init__(self):
-            made.append(None)
-
-        def __del__(self):
-            freed.append(None)
-
-    graph = Graph([Stage("a", [sleeper(0)] * 3), Stage("b", [sleeper(0)] * 3)], 1)
-    works = (Work("", Pixels()) for _ in range(50))
-    for work in Stream(graph, 4).run_async(works, meter=StreamMeter()):
-        del work
-        time.sleep(0.001)
-        most = max(most, len(made) - len(freed))
-    assert most <= 4
-    assert len(made) == len(freed) == 50
-
-
 def test_json_and_table_say_the_same():
     statistics = run([Stage("decode it", [sleeper(0.001)] * 2)], source(30), batch=2)
     figures = json.loads(json.dumps(statistics.to_json(), allow_nan=False))

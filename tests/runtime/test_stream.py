@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from facedeploy.core.errors import ImageError
 from facedeploy.runtime.graph import Graph, Stage
+from facedeploy.runtime.meter import StreamMeter
 from facedeploy.runtime.operator import Work
 from facedeploy.runtime.stream import Stream
 
@@ -117,7 +118,9 @@ def test_no_more_than_depth_units_are_under_way(depth, slow):
     assert most == depth if slow == "consumer" else most <= depth
 
 
-def test_a_unit_that_the_consumer_is_done_with_is_freed():
+@pytest.mark.parametrize("new_meter", [lambda: None, StreamMeter])
+def test_a_unit_that_the_consumer_is_done_with_is_freed(new_meter):
+    """Also while it is measured."""
     made, freed, most = [], [], 0
 
     class Pixels:
@@ -128,7 +131,8 @@ def test_a_unit_that_the_consumer_is_done_with_is_freed():
             freed.append(None)
 
     graph = Graph([Stage("a", [passes] * 3), Stage("b", [passes] * 3)], 1)
-    for work in Stream(graph, 4).run_async(Work("", Pixels()) for _ in range(50)):
+    works = (Work("", Pixels()) for _ in range(50))
+    for work in Stream(graph, 4).run_async(works, meter=new_meter()):
         del work
         time.sleep(0.001)
         most = max(most, len(made) - len(freed))

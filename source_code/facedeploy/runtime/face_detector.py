@@ -57,19 +57,16 @@ class FaceDetector:
 
     def slots_graph(self, decode: Operator, then: Sequence[Stage] = ()) -> Graph:
         """The graph from sources that `decode` reads to slots in canvas px, and whatever comes `then`."""
-        return self._graph(decode, (), then)
-
-    def graph(self, then: Sequence[Stage] = (), decode: Operator = _DECODE) -> Graph:
-        """The graph from images (paths or pixels) to detections in source px, and whatever comes `then`."""
-        return self._graph(decode, (Stage("to source", [ToSource()], joined=True),), then)
-
-    def _graph(self, decode: Operator, after: Sequence[Stage], then: Sequence[Stage]) -> Graph:
         stages = (
             Stage("decode", [decode] * max(self.decoders, 1)),
             Stage("preprocess", [self.preprocess], joined=self.decoders == 0),
             Stage("infer", self.infers, joined=True),
         )
-        return Graph((*stages, *after, *then), self.batch)
+        return Graph((*stages, *then), self.batch)
+
+    def graph(self, then: Sequence[Stage] = (), decode: Operator = _DECODE) -> Graph:
+        """The graph from images (paths or pixels) to detections in source px, and whatever comes `then`."""
+        return self.slots_graph(decode, (Stage("to source", [ToSource()], joined=True), *then))
 
     @classmethod
     def from_artifact(

@@ -29,21 +29,9 @@ def prepare_onnx(model: Any, image: TensorSpec) -> Any:
     an initializer; an empty tensor for an optional input is left out; what `canonicalize_onnx` ensures; no node is
     there for nothing.
     """
-    onnx = require("onnx", "compile", "Compiling an ONNX model")
-    prepared = onnx.ModelProto()
-    prepared.CopyFrom(model)
+    prepared = modernize_onnx(with_input_shape(model, image))
     graph = prepared.graph
-    constants = {initializer.name for initializer in graph.initializer}
-    inputs = [entry for entry in graph.input if entry.name not in constants]
-    del graph.input[:]
-    graph.input.extend(inputs)
-    for side, size in zip(graph.input[0].type.tensor_type.shape.dim, image.shape, strict=True):
-        side.dim_value = size
-    forget_shapes(graph)  # A file's may hold for another input shape.
-    prepared.ir_version = max(prepared.ir_version, IR_VERSION)
-    prepared = modernize_onnx(prepared)
-    graph = prepared.graph
-    forget_shapes(graph)  # onnx's converter writes those that it infers.
+    _forget_shapes(graph)  # onnx's converter writes those that it infers.
     while _fold_constants(prepared):
         pass
     _leave_out_empty_inputs(graph)
@@ -52,12 +40,29 @@ def prepare_onnx(model: Any, image: TensorSpec) -> Any:
     return prepared
 
 
+def with_input_shape(model: Any, image: TensorSpec) -> Any:
+    """A copy of an onnx.ModelProto, whose one input gets the shape of `image`; all other shapes are to be inferred."""
+    onnx = require("onnx", "compile", "Compiling an ONNX model")
+    copied = onnx.ModelProto()
+    copied.CopyFrom(model)
+    graph = copied.graph
+    constants = {initializer.name for initializer in graph.initializer}
+    inputs = [entry for entry in graph.input if entry.name not in constants]
+    del graph.input[:]
+    graph.input.extend(inputs)
+    for side, size in zip(graph.input[0].type.tensor_type.shape.dim, image.shape, strict=True):
+        side.dim_value = size
+    _forget_shapes(graph)  # A file's may hold for another input shape.
+    copied.ir_version = max(copied.ir_version, IR_VERSION)
+    return copied
+
+
 def dequantize_constants(model: Any) -> None:
     """Compute every DequantizeLinear of initializers, in place: weights and biases."""
     _fold_constants(model, NEVER_FOLDED - {"DequantizeLinear"})
 
 
-def forget_shapes(graph: Any) -> None:
+def _forget_shapes(graph: Any) -> None:
     del graph.value_info[:]
     for output in graph.output:
         for side in output.type.tensor_type.shape.dim:

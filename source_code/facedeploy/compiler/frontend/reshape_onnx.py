@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from facedeploy.compiler.frontend.prepare_onnx import forget_shapes, static_shapes
+from facedeploy.compiler.frontend.prepare_onnx import static_shapes, with_input_shape
 from facedeploy.core.tensor_spec import TensorSpec
 
 Shape = tuple[int, ...]
@@ -25,8 +25,8 @@ def reshape_onnx(model: Any, known: TensorSpec, image: TensorSpec) -> Any:
     """
     import onnx
 
-    before = static_shapes(_with_input(model, known))
-    reshaped = _with_input(model, image)
+    before = static_shapes(with_input_shape(model, known))
+    reshaped = with_input_shape(model, image)
     graph = reshaped.graph
     constants = {entry.name: onnx.numpy_helper.to_array(entry) for entry in graph.initializer}
     after: Mapping[str, Shape] = {}
@@ -58,18 +58,6 @@ def reshape_onnx(model: Any, known: TensorSpec, image: TensorSpec) -> Any:
         graph.initializer.append(onnx.numpy_helper.from_array(np.array(sizes, np.int64), node.input[place]))
         after = {}  # What follows gets other shapes.
     return reshaped
-
-
-def _with_input(model: Any, image: TensorSpec) -> Any:
-    import onnx
-
-    copied = onnx.ModelProto()
-    copied.CopyFrom(model)
-    (entry,) = (entry for entry in copied.graph.input if entry.name == image.name)
-    for side, size in zip(entry.type.tensor_type.shape.dim, image.shape, strict=True):
-        side.dim_value = size
-    forget_shapes(copied.graph)
-    return copied
 
 
 def _called(node: Any) -> str:
