@@ -27,7 +27,13 @@ NORMALIZATIONS = st.builds(
 LEVELS = st.lists(
     st.tuples(st.lists(st.integers(1, 999), min_size=1, max_size=3).map(tuple), st.integers(1, 99)), min_size=1
 )
-PRIORS = LEVELS.map(lambda levels: PriorSpec(tuple(a for a, _ in levels), tuple(b for _, b in levels)))
+PRIORS = st.builds(
+    lambda levels, **rest: PriorSpec(tuple(a for a, _ in levels), tuple(b for _, b in levels), **rest),
+    LEVELS,
+    aspect_ratio=st.floats(0.1, 9),
+    clip=st.booleans(),
+    offset=st.floats(0, 1),
+)
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -228,6 +228,8 @@ def test_candidates_are_the_best_five_thousand(compile_nms: Callable[..., Compil
         (PriorSpec(), (33, 65)),
         (PriorSpec(((10, 20, 30),), (5,), (0.3, 0.1)), (17, 23)),
         (PriorSpec(((8,), (16, 24, 32, 40), (64, 65)), (4, 16, 64)), (50, 30)),
+        (PriorSpec(((8,), (64,)), (4, 16), aspect_ratio=1.5, clip=True), (50, 30)),
+        (PriorSpec(((8,),), (8,), (1.0, 1.0), offset=0.0), (40, 24)),
     ],
 )
 def test_priors_of_any_levels_are_decoded(

@@ -54,3 +54,23 @@ def test_priors_start_with_the_known_numbers_at_640() -> None:
     assert second.tolist() == [4, 4, 32, 32]
     assert third.tolist() == [12, 4, 16, 16]
     assert (priors_of(PriorSpec(), (640, 640))[-1] * 640).tolist() == [624, 624, 512, 512]
+
+
+def test_priors_of_dsfd_are_high_and_clipped() -> None:
+    spec = PriorSpec(((16,), (512,)), (4, 128), aspect_ratio=1.5, clip=True)
+    priors = priors_of(spec, (480, 150))
+    first, last = priors[0] * [150, 480, 150, 480], priors[-1]
+    np.testing.assert_allclose(first, [2, 2, 16 / 1.5**0.5, 16 * 1.5**0.5], rtol=1e-6)
+    # The last cell is centered at 192 of 150 px, and 448 of 480; the prior is 418 px wide and 627 high.
+    np.testing.assert_allclose(last, [1, 448 / 480, 1, 1], rtol=1e-6)
+
+
+def test_priors_may_be_centered_at_the_corner_of_their_cell() -> None:
+    priors = priors_of(PriorSpec(((8,),), (8,), offset=0.0), (16, 32)) * [32, 16, 32, 16]
+    assert priors[:6, :2].tolist() == [[0, 0], [8, 0], [16, 0], [24, 0], [0, 8], [8, 8]]
+
+
+@pytest.mark.parametrize(("key", "value"), [("aspect_ratio", 0.0), ("aspect_ratio", float("nan")), ("offset", 1.5)])
+def test_a_prior_needs_a_shape_and_a_place(key: str, value: float) -> None:
+    with pytest.raises(ValueError, match=f"{key}: got"):
+        PriorSpec(**{key: value})

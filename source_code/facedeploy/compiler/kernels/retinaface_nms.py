@@ -40,18 +40,23 @@ def retinaface_nms(spec: PriorSpec, canvas_hw: tuple[int, int], batch: int) -> A
             start = PriorSpec(spec.min_sizes[:level], spec.strides[:level]).count(canvas_hw)
             columns = -(-width // stride)
             cell, which = T.floordiv(index - start, len(sizes)), T.floormod(index - start, len(sizes))
-            size = T.float64(sizes[0])
-            for position in range(1, len(sizes)):
-                size = T.Select(which == position, T.float64(sizes[position]), size)
-            here = (
-                (T.Cast("float64", T.floormod(cell, columns)) + T.float64(0.5)) * T.float64(stride) / T.float64(width),
-                (T.Cast("float64", T.floordiv(cell, columns)) + T.float64(0.5)) * T.float64(stride) / T.float64(height),
-                size / T.float64(width),
-                size / T.float64(height),
+            sides = [spec.size_wh(size, canvas_hw) for size in sizes]
+            prior_wh = [T.float64(side) for side in sides[0]]
+            for position, this in enumerate(sides):
+                if position:
+                    prior_wh = [
+                        T.Select(which == position, T.float64(side), other)
+                        for side, other in zip(this, prior_wh, strict=True)
+                    ]
+            x, y = (
+                (T.Cast("float64", part) + T.float64(spec.offset)) * T.float64(stride)
+                for part in (T.floormod(cell, columns), T.floordiv(cell, columns))
             )
+            here = (x / T.float64(width), y / T.float64(height), *prior_wh)
             # The level is the last one that starts at the index or before it.
             prior = tuple(T.Select(index >= start, a, b) for a, b in zip(here, prior, strict=True)) if level else here
-        cx, cy, w, h = (T.Cast("float32", value) for value in prior)
+        shares = [T.min(value, T.float64(1)) for value in prior] if spec.clip else prior
+        cx, cy, w, h = (T.Cast("float32", value) for value in shares)
         return cx, cy, w, h
 
     def digit_of(key: Any, turn: Any) -> Any:
