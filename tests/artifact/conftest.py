@@ -60,7 +60,7 @@ def manifest() -> Manifest:
         arithmetic="float32",
         weights=Weights("bfloat16", (64, 1024)),
         normalization=Normalization("BGR", mean=(104.0, 117.0, 123.0)),
-        postprocess=PostProcess("retinaface_nms", ("loc", "conf", "landms"), PriorSpec(), NmsParams()),
+        postprocess=PostProcess(("loc", "conf", "landms"), PriorSpec(), NmsParams()),
         target=CompiledFor("x86-64-v3", "x86_64-linux-gnu", ("avx", "avx2"), None),
         source=Source("onnx", "net.onnx", "0" * 64, "net", "1" * 64, {"producer": "pytorch", "weights": "Gewicht ü"}),
         versions=Versions("0.1.0", "0.27.0"),

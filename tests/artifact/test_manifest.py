@@ -7,11 +7,20 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from facedeploy.artifact.manifest import SCHEMA, FileEntry, Manifest, manifest_from_json, manifest_to_json
+from facedeploy.artifact.manifest import (
+    SCHEMA,
+    FileEntry,
+    Manifest,
+    PostProcess,
+    manifest_from_json,
+    manifest_to_json,
+)
+from facedeploy.core.anchor_spec import AnchorSpec
 from facedeploy.core.errors import ArtifactError
 from facedeploy.core.nms_params import NmsParams
 from facedeploy.core.normalization import Normalization
 from facedeploy.core.prior_spec import PriorSpec
+from facedeploy.core.receptive_field_spec import ReceptiveFieldSpec
 
 FILE = "weights/mod.json"
 
@@ -34,27 +43,41 @@ PRIORS = st.builds(
     clip=st.booleans(),
     offset=st.floats(0, 1),
 )
+ANCHORS = LEVELS.map(lambda levels: AnchorSpec(tuple(a for a, _ in levels), tuple(b for _, b in levels)))
+FIELDS = st.lists(st.tuples(st.integers(1, 999), st.integers(1, 99), st.integers(0, 99)), min_size=2).map(
+    lambda scales: ReceptiveFieldSpec(*zip(*scales, strict=True), skip_scales=(1,))
+)
+HEADS = st.one_of(PRIORS, ANCHORS, FIELDS)
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     name=NAMES,
     normalization=st.none() | NORMALIZATIONS,
-    priors=st.none() | PRIORS,
+    head=st.none() | HEADS,
+    inputs=st.sampled_from([("loc", "conf"), ("loc", "conf", "landms")]),
     nms=st.builds(NmsParams, FRACTION, FRACTION, st.integers(1, 5000)),
     threads=st.none() | st.integers(1, 64),
     metadata=st.dictionaries(NAMES, NAMES, max_size=3),
     size=st.integers(0, 2**40),
 )
 def test_manifest_comes_back_as_it_was(
-    manifest: Manifest, name: str, normalization: Any, priors: Any, nms: NmsParams, threads: Any, metadata, size: int
+    manifest: Manifest,
+    name: str,
+    normalization: Any,
+    head: Any,
+    inputs: tuple[str, ...],
+    nms: NmsParams,
+    threads: Any,
+    metadata,
+    size: int,
 ) -> None:
     assert manifest.postprocess is not None
     other = replace(
         manifest,
         name=name,
         normalization=normalization,
-        postprocess=replace(manifest.postprocess, priors=priors, nms=nms) if priors else None,
+        postprocess=PostProcess(inputs, head, nms) if head else None,
         target=replace(manifest.target, threads=threads),
         source=replace(manifest.source, metadata=metadata),
         files={"mod.so": FileEntry(size, "ab")},
@@ -104,12 +127,17 @@ def changed(data: dict[str, Any], path: str, value: object) -> None:
         ("ladder.0.outputs", None, "outputs: got"),
         ("normalization", {"color_order": "RBG", "mean": [0, 0, 0], "std": [1, 1, 1], "scale": 1}, "color_order"),
         ("normalization", {"color_order": "RGB", "mean": [0, 0, 0], "std": [1, 0, 1], "scale": 1}, "above 0"),
-        ("postprocess.type", "yolo_nms", "postprocess.type"),
-        ("postprocess.inputs", ["loc", "conf"], "postprocess.inputs"),
+        (
+            "postprocess.head.type",
+            "rpn",
+            "postprocess.head.type: got 'rpn', expected retinaface_nms, rpn_nms or rf_nms",
+        ),
+        ("postprocess.head.type", "rf_nms", "unknown key"),
+        ("postprocess.inputs", ["loc"], "got 1 outputs, expected loc, conf and perhaps landms"),
         ("postprocess.inputs", ["loc", "conf", "points"], "expected loc, conf, points"),
         ("postprocess.nms.max_detections", 0, "max_detections: got 0"),
         ("postprocess.nms.nms_threshold", "0.4", "nms_threshold: got '0.4'"),
-        ("postprocess.priors.strides", [8], "they must agree"),
+        ("postprocess.head.strides", [8], "they must agree"),
         ("arithmetic", KeyError, "arithmetic: is missing"),
         ("weights", "float16", "weights: got 'float16'"),
         ("weights.dtype", "fp16", "weights.dtype: got 'fp16', expected float32, float16 or bfloat16"),

@@ -17,12 +17,11 @@ from facedeploy.config.build_config import (
     Backend,
     BuildConfig,
     Dataset,
-    ExtraOps,
     Frontend,
     Graph,
-    PostParams,
     Workspace,
 )
+from facedeploy.config.extra_ops import ExtraOps, PriorParams, RetinafaceNms
 from facedeploy.config.process_ops import CvtColor, DecodeImage, Normalize, ToTensor
 from facedeploy.export.export_model import ExportReport, export_model
 from facedeploy.export.random_weights import random_weights
@@ -32,7 +31,7 @@ NET_SHAPE = (2, 3, 64, 96)
 MakeConfig = Callable[..., BuildConfig]
 Outputs = dict[str, np.ndarray]
 
-POST = PostParams(nms_threshold=0.4, confidence_threshold=0.02, anchor=(16, 32, 64, 128, 256, 512), max_detections=20)
+POST = PriorParams(nms_threshold=0.4, confidence_threshold=0.02, anchor=(16, 32, 64, 128, 256, 512), max_detections=20)
 PIXELS = Dataset(
     process_ops=(
         DecodeImage("DecodeImage"),
@@ -61,15 +60,16 @@ def make_config() -> MakeConfig:
         input_name: str = "input",
         dtype: str = "fp32",
         target: str = "host",
-        post: PostParams | None = None,
+        post: PriorParams | ExtraOps | None = None,
         pixels: bool = False,
     ) -> BuildConfig:
+        op = RetinafaceNms("retinaface_nms", post) if isinstance(post, PriorParams) else post
         return BuildConfig(
             name="net",
             frontend=Frontend(kind, str(checkpoint), {input_name: tuple(shape)}),
             backend=Backend(dtype, target=target),
             workspace=Workspace(str(workspace)),
-            graph=Graph(ExtraOps("retinaface_nms", post)) if post else None,
+            graph=Graph(op) if op else None,
             dataset=PIXELS if pixels else None,
         )
 

@@ -15,13 +15,14 @@ from tvm.support import cc
 
 from facedeploy.compiler.build import compile_model
 from facedeploy.compiler.reason import LONGEST, reason_of
-from facedeploy.config.build_config import BuildConfig, PostParams
+from facedeploy.config.build_config import BuildConfig
+from facedeploy.config.extra_ops import PriorParams
 from facedeploy.core.errors import ArtifactError, CompileError, DependencyError, FacedeployError
 
 MakeConfig = Callable[..., BuildConfig]
 MakeGraph = Callable[..., onnx.ModelProto]
 SHAPE = (1, 3, 64, 64)
-POST = PostParams(nms_threshold=0.4, confidence_threshold=0.02, anchor=(16, 32, 64, 128, 256, 512))
+POST = PriorParams(nms_threshold=0.4, confidence_threshold=0.02, anchor=(16, 32, 64, 128, 256, 512))
 
 
 def refusal(config: BuildConfig, kind: type[FacedeployError] = CompileError) -> str:

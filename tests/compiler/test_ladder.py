@@ -11,7 +11,7 @@ from facedeploy.compiler.build import compile_model
 from facedeploy.compiler.frontend.reshape_onnx import reshape_onnx
 from facedeploy.config.load import load_build_config
 from facedeploy.core.tensor_spec import bytes_of
-from facedeploy.detect.slots import retinaface_slots
+from facedeploy.detect.slots import head_slots
 from facedeploy.image import operations
 from facedeploy.runtime.model import Model
 
@@ -58,9 +58,7 @@ def test_pixels_and_boxes_of_each_shape(models, index) -> None:
         np.testing.assert_array_equal(outputs[name], expected)
     post = manifest.postprocess
     slots = model.detect(outputs)
-    for got, wanted in zip(
-        slots, retinaface_slots(*outputs.values(), post.priors, (height, width), post.nms), strict=True
-    ):
+    for got, wanted in zip(slots, head_slots(*outputs.values(), post.head, (height, width), post.nms), strict=True):
         np.testing.assert_allclose(got, wanted, rtol=0, atol=1e-3)
     assert (slots.scores > 0).any()
 

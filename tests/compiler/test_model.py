@@ -20,7 +20,7 @@ from facedeploy.core.nms_params import NmsParams
 from facedeploy.core.normalization import Normalization
 from facedeploy.core.prior_spec import PriorSpec
 from facedeploy.core.tensor_spec import TensorSpec
-from facedeploy.detect.slots import retinaface_slots
+from facedeploy.detect.slots import head_slots
 from facedeploy.export.export_model import ExportReport
 from facedeploy.image import operations
 from facedeploy.runtime.model import Model
@@ -97,7 +97,7 @@ def test_post_processing_is_that_of_the_config(model: Model, outputs: Outputs) -
     assert model.detect(outputs).scores.shape == (2, 20, 1)
     for params in (NmsParams(0.0, 0.3, 300), NmsParams(0.0, 1.0, 7)):
         slots = model.detect(outputs, params)
-        expected = retinaface_slots(*heads, PriorSpec(), (64, 96), params)
+        expected = head_slots(*heads, PriorSpec(), (64, 96), params)
         np.testing.assert_array_equal(slots.scores, expected.scores)
         np.testing.assert_allclose(slots.boxes, expected.boxes, rtol=1e-5, atol=1e-3)
         np.testing.assert_allclose(slots.landmarks, expected.landmarks, rtol=1e-5, atol=1e-3)
@@ -140,7 +140,7 @@ def test_manifest_tells_what_was_compiled(
     assert manifest.normalization == Normalization("BGR", (104.0, 117.0, 123.0))
     assert manifest.postprocess is not None
     assert manifest.postprocess.inputs == ("loc", "conf", "landms")
-    assert manifest.postprocess.priors == PriorSpec()
+    assert manifest.postprocess.head == PriorSpec()
     assert manifest.postprocess.nms == NmsParams(0.02, 0.4, 20)
     assert manifest.source.sha256 == file_sha256(exported_net.onnx.path)
     assert manifest.source.file == exported_net.onnx.path.name

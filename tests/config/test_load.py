@@ -101,7 +101,7 @@ def test_tune_is_off_unless_the_config_or_an_override_says_otherwise(load):
 
 def test_load_gives_priors_and_thresholds(load):
     params = load(FULL).graph.extra_ops.params
-    assert params.prior_spec() == PriorSpec()
+    assert params.spec() == PriorSpec()
     assert params.nms_params() == NmsParams(0.02, 0.4, 750)
 
 
@@ -412,7 +412,7 @@ def test_every_shipped_config_loads():
             continue
         config = load_build_config(path)
         assert notes(config) == ()
-        assert config.graph.extra_ops.params.prior_spec() == PriorSpec()
+        assert config.graph.extra_ops.params.spec() == PriorSpec()
         assert config.frontend.canvas_hw == (640, 640)
         first_line = path.read_text().splitlines()[0]
         assert first_line.startswith(f"# vamc compile {name}")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from facedeploy.core.letterbox import Letterbox
 from facedeploy.core.nms_params import CANDIDATES, NmsParams
 from facedeploy.core.prior_spec import PriorSpec
-from facedeploy.detect.slots import Slots, detections_of, empty_slots, retinaface_slots
+from facedeploy.detect.slots import Slots, detections_of, empty_slots, head_slots
 
 SPEC = PriorSpec()
 CANVAS_HW = (40, 56)
@@ -79,7 +79,7 @@ def heads(seed: int, batch: int = 1) -> tuple[np.ndarray, np.ndarray, np.ndarray
 def test_slots_equal_plain_loops(seed: int, confidence: float, nms_threshold: float, limit: int) -> None:
     loc, conf, landms = heads(seed, batch=2)
     params = NmsParams(confidence, nms_threshold, limit)
-    slots = retinaface_slots(loc, conf, landms, SPEC, CANVAS_HW, params)
+    slots = head_slots(loc, conf, landms, SPEC, CANVAS_HW, params)
     assert [part.shape for part in slots] == [(2, limit, 1), (2, limit, 4), (2, limit, 10)]
     assert all(part.dtype == np.float32 for part in slots)
     for image in range(2):
@@ -101,14 +101,14 @@ def test_score_equal_to_the_threshold_is_dropped() -> None:
     loc, conf, landms = heads(0)
     conf[...] = 0
     conf[0, 3, 1], conf[0, 90, 1] = 0.5, np.nextafter(np.float32(0.5), np.float32(1))
-    slots = retinaface_slots(loc, conf, landms, SPEC, CANVAS_HW, NmsParams(0.5, 0.4, 5))
+    slots = head_slots(loc, conf, landms, SPEC, CANVAS_HW, NmsParams(0.5, 0.4, 5))
     assert slots.scores[0, :, 0].tolist() == [conf[0, 90, 1], -1, -1, -1, -1]
 
 
 def test_equal_scores_come_in_the_order_of_priors() -> None:
     conf = np.ones((1, COUNT, 2), np.float32)
     loc, landms = np.zeros((1, COUNT, 4), np.float32), np.zeros((1, COUNT, 10), np.float32)
-    slots = retinaface_slots(loc, conf, landms, SPEC, CANVAS_HW, NmsParams(0.5, 1.0, COUNT + 1))
+    slots = head_slots(loc, conf, landms, SPEC, CANVAS_HW, NmsParams(0.5, 1.0, COUNT + 1))
     centers = [(slots.boxes[0, slot, 0] + slots.boxes[0, slot, 2]) / 2 for slot in range(0, 14, 2)]
     np.testing.assert_allclose(centers, np.arange(7) * 8 + 4, atol=1e-4)
     assert (slots.scores[0, :, 0] != -1).sum() == COUNT
@@ -123,10 +123,10 @@ def test_candidate_that_is_no_number_is_dropped_and_suppresses_nothing(head: str
     arrays["conf"][0, :2, 1] = 0.9, 0.8  # Two priors of one cell.
     arrays["loc"][0, 1, 2:] = np.log(0.5) / 0.2  # Made the same box.
     params = NmsParams(0.5, 0.4, 3)
-    both = retinaface_slots(*arrays.values(), SPEC, CANVAS_HW, params)
+    both = head_slots(*arrays.values(), SPEC, CANVAS_HW, params)
     assert both.scores[0, :, 0].tolist() == [np.float32(0.9), -1, -1]
     arrays[head][0, 0, 1] = value
-    one = retinaface_slots(*arrays.values(), SPEC, CANVAS_HW, params)
+    one = head_slots(*arrays.values(), SPEC, CANVAS_HW, params)
     assert one.scores[0, :, 0].tolist() == [np.float32(0.8), -1, -1]
 
 
@@ -139,10 +139,10 @@ def test_candidates_are_the_best_five_thousand() -> None:
     loc = np.zeros((1, count, 4), np.float32)
     loc[0, -CANDIDATES:, 2] = np.inf  # The best 5,000 are no boxes, and no worse one may take their place.
     landms = np.zeros((1, count, 10), np.float32)
-    slots = retinaface_slots(loc, conf, landms, SPEC, canvas_hw, NmsParams(0.02, 0.4, 10))
+    slots = head_slots(loc, conf, landms, SPEC, canvas_hw, NmsParams(0.02, 0.4, 10))
     assert (slots.scores == -1).all()
     loc[0, -CANDIDATES, 2] = 0
-    slots = retinaface_slots(loc, conf, landms, SPEC, canvas_hw, NmsParams(0.02, 0.4, 10))
+    slots = head_slots(loc, conf, landms, SPEC, canvas_hw, NmsParams(0.02, 0.4, 10))
     assert slots.scores[0, :2, 0].tolist() == [conf[0, -CANDIDATES, 1], -1]
 
 

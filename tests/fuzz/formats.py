@@ -154,7 +154,7 @@ def _build_config(path: Path) -> None:
     notes(config)
     if config.graph:
         config.graph.extra_ops.params.nms_params()
-        config.graph.extra_ops.params.prior_spec()
+        config.graph.extra_ops.params.spec()
 
 
 def _overrides(repository: Path) -> Reader:

@@ -12,7 +12,7 @@ from facedeploy.core.errors import ArtifactError, ConfigError, ImageError, Shape
 from facedeploy.core.letterbox import Letterbox
 from facedeploy.core.nms_params import NmsParams
 from facedeploy.core.prior_spec import PriorSpec
-from facedeploy.detect.slots import detections_of, retinaface_slots
+from facedeploy.detect.slots import detections_of, head_slots
 from facedeploy.runtime.face_detector import FaceDetector
 from facedeploy.runtime.model import Model
 from facedeploy.runtime.operator import Work
@@ -40,7 +40,7 @@ def compose(onnx, canvas_hw):
         canvas = np.zeros((canvas_h, canvas_w, 3), np.uint8)
         canvas[top : top + content_h, left : left + content_w] = cv2.resize(image, (content_w, content_h))
         tensor = (canvas.astype(np.float32) - np.float32(mean)).transpose(2, 0, 1)[None]
-        slots = retinaface_slots(*session.run(None, {"input": tensor}), PriorSpec(), canvas_hw, nms)
+        slots = head_slots(*session.run(None, {"input": tensor}), PriorSpec(), canvas_hw, nms)
         scale = np.array([width / content_w, height / content_h])
         filled = slots.scores[0, :, 0] > 0
         boxes = (slots.boxes[0][filled].reshape(-1, 2, 2) - (left, top)) * scale

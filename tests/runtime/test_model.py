@@ -11,7 +11,7 @@ import tvm
 
 from facedeploy.core.errors import ArtifactError, DeviceError, ShapeError
 from facedeploy.core.nms_params import NmsParams
-from facedeploy.detect.slots import retinaface_slots
+from facedeploy.detect.slots import head_slots
 from facedeploy.image import operations
 from facedeploy.runtime.model import Model
 
@@ -59,9 +59,7 @@ def test_detect_equals_the_numpy_oracle(model, canvases):
     outputs = model.infer_pixels(canvases[0])
     for nms in (None, NmsParams(0.3, 0.2, 7)):
         slots = model.detect(outputs, nms)
-        expected = retinaface_slots(
-            *outputs.values(), manifest.postprocess.priors, (96, 128), nms or manifest.postprocess.nms
-        )
+        expected = head_slots(*outputs.values(), manifest.postprocess.head, (96, 128), nms or manifest.postprocess.nms)
         for got, wanted in zip(slots, expected, strict=True):
             assert got.shape == wanted.shape
             np.testing.assert_allclose(got, wanted, rtol=0, atol=1e-3)

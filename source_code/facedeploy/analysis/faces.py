@@ -43,6 +43,8 @@ class FaceErrors:
             free = np.delete(free, best)
             self.ious.append(float(ious[best]))
             self.score_errors.append(float(abs(got.scores[image, other, 0] - expected.scores[image, face, 0])))
+            if not expected.landmarks.shape[2]:
+                continue
             offsets = (got.landmarks[image, other] - expected.landmarks[image, face]).reshape(-1, 2)
             side = float(np.sqrt(max(1.0, float((box[2] - box[0]) * (box[3] - box[1])))))
             self.landmark_errors.append(float(np.hypot(*offsets.T).mean()) / side)

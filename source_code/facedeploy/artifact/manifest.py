@@ -3,18 +3,19 @@
 import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
+from facedeploy.config.fields import BY_TYPE
 from facedeploy.config.validate import validate
 from facedeploy.core.errors import ArtifactError, ConfigError
+from facedeploy.core.head_spec import HeadSpec
 from facedeploy.core.nms_params import NmsParams
 from facedeploy.core.normalization import Normalization
-from facedeploy.core.prior_spec import PriorSpec
 from facedeploy.core.shown import shown
 from facedeploy.core.tensor_spec import TensorSpec, bytes_of
 
 LETTERBOX = "letterbox"  # The function in mod.so that lays an image on a canvas, where the instruction set has one.
-SCHEMA = 6  # Raised whenever an older reader would misunderstand a newer file.
+SCHEMA = 7  # Raised whenever an older reader would misunderstand a newer file.
 LARGEST_SIZE = 32_767  # Of a batch and of the sides of a canvas, as in a build config.
 ALIGNMENT = 64  # Bytes: what compiled code expects of the addresses of tensors, and tvm's own all have.
 
@@ -56,13 +57,17 @@ class Versions:
 class PostProcess:
     """The compiled post-processing. `inputs` names the outputs of the model that are its loc, conf and landms.
 
-    The numbers of `nms` are defaults, which a caller may override.
+    A model without landmarks has no landms. `head` says what the numbers encode; the function in `mod.so` is called as
+    its type. The numbers of `nms` are defaults, which a caller may override.
     """
 
-    type: Literal["retinaface_nms"]
-    inputs: tuple[str, str, str]
-    priors: PriorSpec
+    inputs: tuple[str, ...]
+    head: Annotated[HeadSpec, BY_TYPE]
     nms: NmsParams
+
+    def __post_init__(self) -> None:
+        if len(self.inputs) not in (2, 3):
+            raise ValueError(f"inputs: got {len(self.inputs)} outputs, expected loc, conf and perhaps landms")
 
 
 @dataclass(frozen=True)

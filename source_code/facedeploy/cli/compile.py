@@ -61,9 +61,9 @@ def run(arguments: argparse.Namespace) -> int:
         for spec in rung.outputs:
             print(f"output  {spec}")
     if manifest.postprocess:
-        nms = manifest.postprocess.nms
+        head, nms = manifest.postprocess.head, manifest.postprocess.nms
         print(
-            f"post    {manifest.postprocess.type}: confidence {nms.confidence_threshold:g}, NMS {nms.nms_threshold:g}, "
+            f"post    {head.type}: confidence {nms.confidence_threshold:g}, NMS {nms.nms_threshold:g}, "
             f"{nms.max_detections} slots"
         )
     print(f"target  {manifest.target.name}, {manifest.dtype}")

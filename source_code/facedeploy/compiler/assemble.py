@@ -56,7 +56,7 @@ def assemble(networks: Sequence[Network], normalization: Normalization | None, p
         alignment = input_alignment(calls, own)
         canvases = from_pixels(calls, constants, own, normalization) if normalization else None
         if post:
-            own[post.type] = extra_op(post, calls.input.shape)
+            own[post.head.type] = extra_op(post, calls.input.shape, network.outputs)
         for variable, function in own.functions.items():
             kernels[variable.name_hint + suffix] = function
         plan = plan_memory(calls, places)

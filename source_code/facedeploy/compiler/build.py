@@ -25,7 +25,8 @@ from facedeploy.compiler.assemble import Executable, Network, assemble
 from facedeploy.compiler.codegen import generate_code
 from facedeploy.compiler.extra_ops import post_process_of
 from facedeploy.compiler.frontend.checkpoint import find_checkpoint, image_specs, read_checkpoint
-from facedeploy.compiler.frontend.onnx_file import at_shape, import_onnx, metadata_of
+from facedeploy.compiler.frontend.gather_heads import gather_heads
+from facedeploy.compiler.frontend.onnx_file import at_shape, check_input, import_onnx, metadata_of
 from facedeploy.compiler.half_precision import HALVES, arithmetic_of, speed_note, store_parameters
 from facedeploy.compiler.kernels.blocked.candidates import Chooser, by_model
 from facedeploy.compiler.kernels.blocked.integers import dot_of, instruction_of
@@ -67,6 +68,9 @@ def compile_model(
     checkpoint = find_checkpoint(config.frontend, note)
     images = image_specs(config.frontend)
     model = read_checkpoint(checkpoint, config.frontend)
+    check_input(model, images[0], checkpoint)
+    if config.graph:
+        model = gather_heads(model, images[0], config.graph.extra_ops.params.spec())
     if dtype == "int8":
         model = _quantized(config, checkpoint, model, target, note, on_image)
     networks = [_network(at_shape(model, images[0], image, checkpoint), image, checkpoint) for image in images]

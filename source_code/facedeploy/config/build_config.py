@@ -6,16 +6,14 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from facedeploy.config.describe import describe_value
-from facedeploy.config.fields import Count, Fraction, Index, Pixels, Points, Positive, Text
+from facedeploy.config.extra_ops import ExtraOps
+from facedeploy.config.fields import Count, Index, Pixels, Points, Text
 from facedeploy.config.process_ops import ProcessOp, canvas_hw, check_order
-from facedeploy.core.nms_params import CANDIDATES, NmsParams
-from facedeploy.core.prior_spec import PriorSpec
 from facedeploy.core.shown import shown
 
 Shape = Annotated[
     tuple[Pixels, Pixels, Pixels, Pixels], Field(description="[batch, 3, height, width], each a whole number above 0")
 ]
-Kept = Annotated[int, Field(ge=1, le=CANDIDATES, description=f"a whole number from 1 to {CANDIDATES}")]
 CalibrateMode = Literal["minmax", "max", "percentile", "kl_divergence", "mse"]
 Precision = Literal["fp32", "fp16", "bf16", "int8"]
 
@@ -120,47 +118,6 @@ class Backend:
     tune: bool = False
     compile: CompileOptions = field(default_factory=CompileOptions)
     quantize: QuantizeOptions | None = None
-
-
-@dataclass(frozen=True)
-class PostParams:
-    """Priors of the head, and what the compiled post-processing keeps by default.
-
-    `anchor` is a flat list of min sizes (px), two a stride. A face is kept if its score is above
-    `confidence_threshold`, and no better one overlaps it by an IoU above `nms_threshold`.
-    """
-
-    nms_threshold: Fraction
-    confidence_threshold: Fraction
-    anchor: tuple[Pixels, ...]
-    num_classes: Literal[1] = 1
-    strides: tuple[Pixels, ...] = (8, 16, 32)
-    variances: Annotated[tuple[Positive, Positive], Field(description="a list of 2 numbers above 0")] = (0.1, 0.2)
-    max_detections: Kept = 750
-
-    def __post_init__(self) -> None:
-        if not self.strides or len(self.anchor) != 2 * len(self.strides):
-            raise ValueError(
-                f"anchor: got {len(self.anchor)} sizes for {len(self.strides)} strides "
-                f"{describe_value(list(self.strides))}, expected two a stride: {2 * len(self.strides)}"
-            )
-
-    def prior_spec(self) -> PriorSpec:
-        """The priors, stride by stride."""
-        pairs = zip(self.anchor[::2], self.anchor[1::2], strict=True)
-        return PriorSpec(min_sizes=tuple(pairs), strides=self.strides, variances=self.variances)
-
-    def nms_params(self) -> NmsParams:
-        """What is kept unless the run says otherwise."""
-        return NmsParams(self.confidence_threshold, self.nms_threshold, self.max_detections)
-
-
-@dataclass(frozen=True)
-class ExtraOps:
-    """Operations compiled into the artifact behind the model."""
-
-    type: Literal["retinaface_nms"]
-    params: PostParams
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,10 @@
 """Kinds of values that several sections share; the descriptions are what error messages say was expected."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field
+
+BY_TYPE: Any = Field(discriminator="type")  # Of a union of sections: the key `type` tells which one it is.
 
 # Paths and names: a control character is a slip, and no file system takes a NUL.
 Text = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]+$", description="text, on one line")]

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from facedeploy.config.fields import Byte, Pixels, PositiveTriple, SizeWh, Triple
+from facedeploy.config.fields import BY_TYPE, Byte, Pixels, PositiveTriple, SizeWh, Triple
 from facedeploy.core.normalization import USES_MEAN_AND_STD, NormaType
 from facedeploy.core.shown import shown
 
@@ -110,9 +110,7 @@ class ToTensor:
     type: Literal["ToTensor"]
 
 
-ProcessOp = Annotated[
-    DecodeImage | CvtColor | Resize | Pad | CenterCrop | Normalize | ToTensor, Field(discriminator="type")
-]
+ProcessOp = Annotated[DecodeImage | CvtColor | Resize | Pad | CenterCrop | Normalize | ToTensor, BY_TYPE]
 
 
 def check_order(ops: Sequence[ProcessOp]) -> None:

@@ -75,13 +75,15 @@ def _unknown_key(kind: type, location: tuple[int | str, ...], renamed: Mapping[s
     known = keys_of(section)
     path = path_of((*keys, key))
     if keys and key == keys[-1]:
-        return f"{path}: the section is nested in itself, move its keys up into {path_of(keys)}", {
-            (*keys, name) for name in known
-        }
+        return _nested(keys), {(*keys, name) for name in known}
     nearest = renamed[key] if renamed.get(key) in known else next(iter(get_close_matches(key, known, 1)), None)
     if nearest:
         return f"{path}: unknown key, did you mean {nearest}?", {(*keys, nearest)}
     return f"{path}: unknown key, expected one of {', '.join(known)}", set()
+
+
+def _nested(keys: Keys) -> str:
+    return f"{path_of((*keys, keys[-1]))}: the section is nested in itself, move its keys up into {path_of(keys)}"
 
 
 def _lines(kind: type, location: tuple[int | str, ...], error: ErrorDetails) -> Iterator[str]:
@@ -96,6 +98,8 @@ def _lines(kind: type, location: tuple[int | str, ...], error: ErrorDetails) -> 
             for line in str(error["ctx"]["error"]).splitlines():
                 of_key = path and line.partition(":")[0].partition(".")[0] in keys_of(expected)
                 yield f"{path}.{line}" if of_key else f"{where}{line}"
+        case "union_tag_not_found" if keys and keys[-1] in error["input"]:
+            yield _nested(keys)
         case "union_tag_not_found":
             yield f"{path}.type: is missing, expected {join_or(tagged_members(expected))}"
         case "union_tag_invalid":

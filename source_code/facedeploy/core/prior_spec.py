@@ -2,10 +2,13 @@
 
 import math
 from dataclasses import dataclass
+from typing import Literal
+
+from facedeploy.core.level import Level, Leveled, check_levels
 
 
 @dataclass(frozen=True)
-class PriorSpec:
+class PriorSpec(Leveled):
     """`min_sizes[i]` are the priors (px) of every cell of the grid of `strides[i]` (px).
 
     `variances` scale encoded centers and sizes. A prior has the area of the square of its min size, and is
@@ -20,22 +23,24 @@ class PriorSpec:
     aspect_ratio: float = 1.0
     clip: bool = False
     offset: float = 0.5
+    type: Literal["retinaface_nms"] = "retinaface_nms"
 
     def __post_init__(self) -> None:
-        if len(self.min_sizes) != len(self.strides):
-            raise ValueError(
-                f"min_sizes has {len(self.min_sizes)} levels, strides {len(self.strides)}: they must agree"
-            )
+        check_levels(strides=self.strides, min_sizes=self.min_sizes)
         if not 0 < self.aspect_ratio < math.inf:
             raise ValueError(f"aspect_ratio: got {self.aspect_ratio}, expected a number above 0")
         if not 0 <= self.offset <= 1:
             raise ValueError(f"offset: got {self.offset}, expected a number from 0 to 1")
 
-    def count(self, canvas_hw: tuple[int, int]) -> int:
-        """Number of priors on a canvas of (height, width) px: 16,800 at 640x640 with the defaults."""
+    def described(self) -> str:
+        """In words of a build config."""
+        return f"anchor {[size for level in self.min_sizes for size in level]} at strides {list(self.strides)}"
+
+    def levels(self, canvas_hw: tuple[int, int]) -> tuple[Level, ...]:
+        """Every px belongs to a cell: 16,800 priors at 640x640 with the defaults."""
         height, width = canvas_hw
-        return sum(
-            -(-height // stride) * -(-width // stride) * len(sizes)
+        return tuple(
+            Level(stride, -(-height // stride), -(-width // stride), len(sizes))
             for stride, sizes in zip(self.strides, self.min_sizes, strict=True)
         )
 

@@ -1,17 +1,27 @@
 """Head outputs -> a fixed number of slots, the form in which detections leave an artifact; and slots -> Detections."""
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from facedeploy.core.anchor_spec import AnchorSpec
 from facedeploy.core.detections import Detections
+from facedeploy.core.head_spec import HeadSpec
 from facedeploy.core.letterbox import Letterbox
 from facedeploy.core.nms_params import CANDIDATES, NmsParams
 from facedeploy.core.prior_spec import PriorSpec
-from facedeploy.detect.decode import decode_boxes, decode_landmarks
-from facedeploy.detect.nms import nms
-from facedeploy.detect.priors import priors_of
+from facedeploy.core.receptive_field_spec import ReceptiveFieldSpec
+from facedeploy.detect.decode import (
+    decode_anchor_boxes,
+    decode_anchor_landmarks,
+    decode_boxes,
+    decode_landmarks,
+    decode_receptive_fields,
+)
+from facedeploy.detect.nms import covered_of_rest, iou_with_rest, nms
+from facedeploy.detect.priors import anchors_of, priors_of, receptive_fields_of
 
 FloatArray = npt.NDArray[np.float32]
 EMPTY = np.float32(-1)
@@ -20,7 +30,7 @@ EMPTY = np.float32(-1)
 class Slots(NamedTuple):
     """Best first, in canvas px; an empty slot is -1 everywhere. N images, K slots.
 
-    scores (N, K, 1), boxes (N, K, 4) xyxy, landmarks (N, K, 10).
+    scores (N, K, 1), boxes (N, K, 4) xyxy, landmarks (N, K, 10), or (N, K, 0) of a head without.
     """
 
     scores: FloatArray
@@ -28,41 +38,72 @@ class Slots(NamedTuple):
     landmarks: FloatArray
 
 
-def empty_slots(batch: int, count: int) -> Slots:
-    """Slots with nothing in them."""
-    return Slots(*(np.full((batch, count, width), EMPTY, np.float32) for width in (1, 4, 10)))
+def empty_slots(batch: int, count: int, points: int = 5) -> Slots:
+    """Slots with nothing in them, for so many landmarks."""
+    return Slots(*(np.full((batch, count, width), EMPTY, np.float32) for width in (1, 4, 2 * points)))
 
 
-def retinaface_slots(
+def head_slots(
     loc: FloatArray,
     conf: FloatArray,
-    landms: FloatArray,
-    spec: PriorSpec,
+    landms: FloatArray | None,
+    spec: HeadSpec,
     canvas_hw: tuple[int, int],
     params: NmsParams,
 ) -> Slots:
-    """Decode, threshold and suppress. loc (N, P, 4), conf (N, P, 2) probabilities, landms (N, P, 10).
+    """Decode, threshold and suppress.
 
-    Candidates are the best 5,000 whose finite score exceeds the threshold; of equal scores the lower prior index comes
-    first. A candidate whose box or landmarks are not finite is dropped.
+    loc (N, P, 4), conf (N, P, C) probabilities of which the last one is a face's, landms (N, P, 10) or None for a head
+    without. Candidates are the best 5,000 whose finite score exceeds the threshold; of equal scores the lower prior
+    index comes first. A candidate whose box or landmarks are not finite is dropped.
     """
-    priors = priors_of(spec, canvas_hw)
-    canvas_wh = np.array([canvas_hw[1], canvas_hw[0]], np.float32)
-    slots = empty_slots(len(loc), params.max_detections)
+    landms = loc[..., :0] if landms is None else landms
+    decode = _decoder(spec, canvas_hw)
+    overlap = covered_of_rest if isinstance(spec, ReceptiveFieldSpec) else iou_with_rest
+    slots = empty_slots(len(loc), params.max_detections, landms.shape[2] // 2)
     for image in range(len(loc)):
-        scores = conf[image, :, 1]
+        scores = conf[image, :, -1]
         above = np.flatnonzero((scores > np.float32(params.confidence_threshold)) & np.isfinite(scores))
         order = above[np.argsort(-scores[above], kind="stable")][:CANDIDATES]
-        with np.errstate(over="ignore", invalid="ignore"):
-            boxes = decode_boxes(loc[image, order], priors[order], spec.variances) * np.tile(canvas_wh, 2)
-            landmarks = decode_landmarks(landms[image, order], priors[order], spec.variances) * np.tile(canvas_wh, 5)
+        boxes, landmarks = decode(order, loc[image, order], landms[image, order])
         finite = np.isfinite(boxes).all(1) & np.isfinite(landmarks).all(1)
         order, boxes, landmarks = order[finite], boxes[finite], landmarks[finite]
-        kept = nms(boxes, params.nms_threshold, params.max_detections)
+        kept = nms(boxes, params.nms_threshold, params.max_detections, overlap)
         slots.scores[image, : len(kept), 0] = scores[order[kept]]
         slots.boxes[image, : len(kept)] = boxes[kept]
         slots.landmarks[image, : len(kept)] = landmarks[kept]
     return slots
+
+
+def _decoder(
+    spec: HeadSpec, canvas_hw: tuple[int, int]
+) -> Callable[[npt.NDArray[np.intp], FloatArray, FloatArray], tuple[FloatArray, FloatArray]]:
+    """Indices of priors, their loc and landms -> boxes xyxy and landmarks, px of the canvas."""
+    match spec:
+        case PriorSpec(variances=variances):
+            priors = priors_of(spec, canvas_hw)
+            wh = np.array([canvas_hw[1], canvas_hw[0]], np.float32)
+
+            def decode(index: Any, loc: FloatArray, landms: FloatArray) -> tuple[FloatArray, FloatArray]:
+                with np.errstate(over="ignore", invalid="ignore"):
+                    return (
+                        decode_boxes(loc, priors[index], variances) * np.tile(wh, 2),
+                        decode_landmarks(landms, priors[index], variances) * np.tile(wh, landms.shape[1] // 2),
+                    )
+
+        case AnchorSpec():
+            anchors = anchors_of(spec, canvas_hw)
+
+            def decode(index: Any, loc: FloatArray, landms: FloatArray) -> tuple[FloatArray, FloatArray]:
+                return decode_anchor_boxes(loc, anchors[index]), decode_anchor_landmarks(landms, anchors[index])
+
+        case ReceptiveFieldSpec():
+            fields = receptive_fields_of(spec, canvas_hw)
+
+            def decode(index: Any, loc: FloatArray, landms: FloatArray) -> tuple[FloatArray, FloatArray]:
+                return decode_receptive_fields(loc, fields[index], canvas_hw), landms
+
+    return decode
 
 
 def detections_of(slots: Slots, letterbox: Letterbox, image: int = 0) -> Detections:
@@ -73,4 +114,5 @@ def detections_of(slots: Slots, letterbox: Letterbox, image: int = 0) -> Detecti
     # As a rule they come first, and a part is quicker to take than a choice.
     kept = slice(count) if filled[:count].all() else filled
     points = letterbox.to_source(np.concatenate((slots.boxes[image, kept], slots.landmarks[image, kept]), axis=1))
-    return Detections(points[:, :4].copy(), scores[kept].copy(), points[:, 4:].copy().reshape(-1, 5, 2))
+    landmarks = points[:, 4:].copy().reshape(len(points), points.shape[1] // 2 - 2, 2)
+    return Detections(points[:, :4].copy(), scores[kept].copy(), landmarks)

@@ -13,7 +13,7 @@ from facedeploy.image.operations import Pixels
 
 _FAR = 1 << 15  # px: whatever lies beyond is out of the picture, and OpenCV takes no number past 32 bits.
 _BOX = (0, 220, 0)
-# Left eye, right eye, nose, left and right corner of the mouth; BGR.
+# Left eye, right eye, nose, left and right corner of the mouth, of a detector that finds them; BGR.
 _LANDMARKS = ((0, 0, 255), (0, 255, 255), (255, 0, 255), (0, 255, 0), (255, 0, 0))
 
 
@@ -28,7 +28,7 @@ def draw_detections(image: Pixels, detections: Detections, min_score: float = 0.
         cv2.rectangle(picture, (x1, y1), (x2, y2), _BOX, thickness)
         text_at = (x1, max(12, y1 - 4))
         cv2.putText(picture, f"{score:.2f}", text_at, cv2.FONT_HERSHEY_SIMPLEX, 0.4 * thickness, _BOX, thickness)
-        for point, color in zip(landmarks, _LANDMARKS, strict=True):
+        for point, color in zip(landmarks, _LANDMARKS, strict=False):
             cv2.circle(picture, _round(point), thickness + 1, color, -1)
     return picture
 

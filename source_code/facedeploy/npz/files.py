@@ -14,6 +14,7 @@ from facedeploy.detect.slots import Slots
 
 INPUT = "input_0"
 OUTPUTS = {"output_0": 1, "output_1": 4, "output_2": 10}  # Scores, boxes, landmarks: numbers in a slot.
+NO_LANDMARKS = 0  # In a slot's landmarks, of a detector that finds none.
 
 
 def write_image_npz(path: Path, image_bgr: npt.NDArray[np.uint8]) -> None:
@@ -30,7 +31,7 @@ def read_image_npz(path: Path) -> npt.NDArray[np.uint8]:
 
 
 def write_slots_npz(path: Path, slots: Slots) -> None:
-    """Write the slots of one image: scores (1, K, 1), boxes (1, K, 4), landmarks (1, K, 10), canvas px.
+    """Write the slots of one image: scores (1, K, 1), boxes (1, K, 4), landmarks (1, K, 10), or (1, K, 0), canvas px.
 
     Raises DataError when that fails.
     """
@@ -43,7 +44,8 @@ def read_slots_npz(path: Path) -> Slots:
     count = arrays["output_0"].shape[1] if arrays["output_0"].ndim == 3 else 0
     for name, width in OUTPUTS.items():
         array = arrays[name]
-        if array.shape != (1, count, width) or array.dtype != np.float32:
+        shapes = [(1, count, each) for each in ((width, NO_LANDMARKS) if name == "output_2" else (width,))]
+        if array.shape not in shapes or array.dtype != np.float32:
             slots = "slots" if name == "output_0" else count
             raise DataError(
                 f"{path}: {name}: got {array.dtype}{list(array.shape)}, expected float32[1, {slots}, {width}]"

@@ -193,7 +193,7 @@ class Model:
     def _new_postprocess(self, post: PostProcessSpec, params: NmsParams) -> PostProcess:
         specs = {spec.name: spec for spec in self.rung.outputs}
         heads = [specs[name] for name in post.inputs]
-        kernel = self._library.get_function(post.type + self.rung.suffix, True)
+        kernel = self._library.get_function(post.head.type + self.rung.suffix, True)
         return PostProcess(kernel, heads, params, self.artifact.prefix)
 
     def _contradiction(self, error: Exception) -> ArtifactError:

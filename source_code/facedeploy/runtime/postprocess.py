@@ -26,9 +26,11 @@ class PostProcess:
         self._function, self._heads, self._of = function, heads, of
         self._names = tuple(head.name for head in heads)
         self._thresholds = params.confidence_threshold, params.nms_threshold
-        slots = zip(Slots._fields, (1, 4, 10), strict=True)
+        landmarks = heads[2].shape[2:] if len(heads) == len(Slots._fields) else ()
+        widths = zip(Slots._fields, (1, 4, *landmarks), strict=False)  # Those that there are.
         shape = heads[0].shape[0], params.max_detections
-        self._slots = Pool([TensorSpec(name, (*shape, width), "float32") for name, width in slots], memory=aligned)
+        self._slots = Pool([TensorSpec(name, (*shape, width), "float32") for name, width in widths], memory=aligned)
+        self._none = () if landmarks else (np.empty((*shape, 0), np.float32),)
 
     def __call__(self, outputs: Mapping[str, npt.NDArray[np.float32]]) -> Slots:
         """Decode, threshold, suppress. Raises KeyError for an output that is missing, ShapeError for another shape."""
@@ -40,4 +42,4 @@ class PostProcess:
             inputs = (InputArray(head, FLOAT_BYTES, self._of) for head in self._heads)
             readable = [each.readable(array) for each, array in zip(inputs, arrays, strict=True)]
             self._function(*readable, *self._thresholds, *tensors)
-        return Slots(*slots)
+        return Slots(*slots, *self._none)

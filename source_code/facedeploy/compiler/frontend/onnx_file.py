@@ -44,7 +44,7 @@ def with_static_input(model: Any, image: TensorSpec, file: Path) -> Any:
     `file` is for the errors. Raises CompileError: the model's input is another, or cannot have that shape; a node that
     cannot be rewritten.
     """
-    _check_input(model, image, file)
+    check_input(model, image, file)
     try:
         return prepare_onnx(model, image)
     except Exception as error:
@@ -89,7 +89,7 @@ def at_shape(model: Any, known: TensorSpec, image: TensorSpec, file: Path) -> An
     """
     if image == known:
         return model
-    _check_input(model, known, file)
+    check_input(model, known, file)
     try:
         return reshape_onnx(model, known, image)
     except ValueError as error:
@@ -140,7 +140,8 @@ def metadata_of(model: Any) -> dict[str, str]:
     return entries | {entry.key: entry.value for entry in model.metadata_props}
 
 
-def _check_input(model: Any, image: TensorSpec, file: Path) -> None:
+def check_input(model: Any, image: TensorSpec, file: Path) -> None:
+    """Raise CompileError unless an onnx.ModelProto has one input, which `image` suits. `file` is for the errors."""
     from onnx import TensorProto
 
     constants = {initializer.name for initializer in model.graph.initializer}

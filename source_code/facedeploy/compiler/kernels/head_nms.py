@@ -1,63 +1,41 @@
-"""RetinaFace post-processing as one TIR function: decode, threshold, sort, suppress, fill slots.
+"""The post-processing of a head as one TIR function: decode, threshold, sort, suppress, fill slots.
 
-`facedeploy.detect.slots.retinaface_slots` says what it computes, and is its oracle in the tests.
+`facedeploy.detect.slots.head_slots` says what it computes, and is its oracle in the tests.
 """
 
 from typing import Any
 
 import numpy as np
+from tvm import tirx
 from tvm.script import tirx as T
 
+from facedeploy.compiler.kernels.head_decoder import decoder_of
 from facedeploy.compiler.passes.schedule_kernels import KERNEL
 from facedeploy.compiler.passes.skip_argument_checks import PUBLIC
+from facedeploy.core.head_spec import HeadSpec
 from facedeploy.core.nms_params import CANDIDATES
-from facedeploy.core.prior_spec import PriorSpec
+from facedeploy.core.receptive_field_spec import ReceptiveFieldSpec
 
-NAME = "retinaface_nms"
 PASSES, DIGIT_BITS = 3, 11  # That sort the 31 bits of a score.
 RADIX = 2**DIGIT_BITS
 AT_ONCE = 64  # Boxes that are looked at before asking whether one overlaps.
 
 
-def retinaface_nms(spec: PriorSpec, canvas_hw: tuple[int, int], batch: int) -> Any:
-    """Build `retinaface_nms(loc, conf, landms, confidence_threshold, nms_threshold, scores, boxes, landmarks)`.
+def head_nms(spec: HeadSpec, canvas_hw: tuple[int, int], batch: int, *, classes: int = 2, points: int = 5) -> Any:
+    """Build `<spec.type>(loc, conf, landms, confidence_threshold, nms_threshold, scores, boxes, landmarks)`.
 
-    In: loc (N, P, 4), conf (N, P, 2), landms (N, P, 10) float32; two float32 scalars, 0..1. Out, written in place:
-    scores (N, K, 1), boxes (N, K, 4), landmarks (N, K, 10) float32, where K, the number of slots, is the caller's
-    choice. Returns a tirx PrimFunc.
+    In: loc (N, P, 4), conf (N, P, classes), of which the last is the face, landms (N, P, 2 points) float32; two float32
+    scalars, 0..1. Out, written in place: scores (N, K, 1), boxes (N, K, 4), landmarks (N, K, 2 points) float32, where
+    K, the number of slots, is the caller's choice. A head without landmarks, of 0 points, has neither landms nor
+    landmarks. Returns a tirx PrimFunc.
     """
-    height, width = canvas_hw
     count = spec.count(canvas_hw)
     candidates = min(CANDIDATES, count)
-    variance_center, variance_size = (float(np.float32(value)) for value in spec.variances)
+    decoder = decoder_of(spec, canvas_hw)
     finite = float(np.finfo(np.float32).max)
-    canvas_w, canvas_h = float(width), float(height)
-
-    def prior_of(index: Any) -> tuple[Any, Any, Any, Any]:
-        """cx, cy, w, h of the prior with this index, rounded from float64 as `detect.priors` does."""
-        prior: tuple[Any, ...] = ()
-        for level, (stride, sizes) in enumerate(zip(spec.strides, spec.min_sizes, strict=True)):
-            start = PriorSpec(spec.min_sizes[:level], spec.strides[:level]).count(canvas_hw)
-            columns = -(-width // stride)
-            cell, which = T.floordiv(index - start, len(sizes)), T.floormod(index - start, len(sizes))
-            sides = [spec.size_wh(size, canvas_hw) for size in sizes]
-            prior_wh = [T.float64(side) for side in sides[0]]
-            for position, this in enumerate(sides):
-                if position:
-                    prior_wh = [
-                        T.Select(which == position, T.float64(side), other)
-                        for side, other in zip(this, prior_wh, strict=True)
-                    ]
-            x, y = (
-                (T.Cast("float64", part) + T.float64(spec.offset)) * T.float64(stride)
-                for part in (T.floormod(cell, columns), T.floordiv(cell, columns))
-            )
-            here = (x / T.float64(width), y / T.float64(height), *prior_wh)
-            # The level is the last one that starts at the index or before it.
-            prior = tuple(T.Select(index >= start, a, b) for a, b in zip(here, prior, strict=True)) if level else here
-        shares = [T.min(value, T.float64(1)) for value in prior] if spec.clip else prior
-        cx, cy, w, h = (T.Cast("float32", value) for value in shares)
-        return cx, cy, w, h
+    face, numbers, with_landmarks = classes - 1, 2 * points, points > 0
+    covered = isinstance(spec, ReceptiveFieldSpec)  # What counts is how much of the candidate a kept box covers.
+    border = 0 if covered else 1  # px that a side counts more, in an area.
 
     def digit_of(key: Any, turn: Any) -> Any:
         shift = T.Cast("int64", turn * DIGIT_BITS + 32)
@@ -74,14 +52,14 @@ def retinaface_nms(spec: PriorSpec, canvas_hw: tuple[int, int], batch: int) -> A
         boxes_handle: T.handle,
         landmarks_handle: T.handle,
     ):
-        T.func_attr({"global_symbol": NAME, "tirx.noalias": True, KERNEL: NAME, PUBLIC: True})
+        T.func_attr({"global_symbol": spec.type, "tirx.noalias": True, KERNEL: spec.type, PUBLIC: True})
         slots = T.int32()
         loc = T.match_buffer(loc_handle, (batch, count, 4), "float32", align=4)
-        conf = T.match_buffer(conf_handle, (batch, count, 2), "float32", align=4)
-        landms = T.match_buffer(landms_handle, (batch, count, 10), "float32", align=4)
+        conf = T.match_buffer(conf_handle, (batch, count, classes), "float32", align=4)
+        landms = T.match_buffer(landms_handle, (batch, count, numbers), "float32", align=4)
         scores = T.match_buffer(scores_handle, (batch, slots, 1), "float32")
         boxes = T.match_buffer(boxes_handle, (batch, slots, 4), "float32")
-        landmarks = T.match_buffer(landmarks_handle, (batch, slots, 10), "float32")
+        landmarks = T.match_buffer(landmarks_handle, (batch, slots, numbers), "float32")
         # A key orders by score, the best first; what sorts it keeps the order of priors among equal scores.
         keys = T.alloc_buffer((2, count), "int64")
         kept = T.alloc_buffer((5, candidates), "float32")  # x1, y1, x2, y2, area: one row each, for vector loads
@@ -102,9 +80,9 @@ def retinaface_nms(spec: PriorSpec, canvas_hw: tuple[int, int], batch: int) -> A
             for turn, digit in T.grid(PASSES, RADIX):
                 places[turn, digit] = 0
             for prior in T.serial(count):
-                if conf[image, prior, 1] > confidence_threshold and conf[image, prior, 1] <= T.float32(finite):
+                if conf[image, prior, face] > confidence_threshold and conf[image, prior, face] <= T.float32(finite):
                     # Such a score is above 0, so that its bits compare as the number does.
-                    descending = T.meta_var(2147483647 - T.reinterpret("int32", conf[image, prior, 1]))
+                    descending = T.meta_var(2147483647 - T.reinterpret("int32", conf[image, prior, face]))
                     keys[0, found[0]] = T.bitwise_or(
                         T.shift_left(T.Cast("int64", descending), T.int64(32)), T.Cast("int64", prior)
                     )
@@ -127,31 +105,28 @@ def retinaface_nms(spec: PriorSpec, canvas_hw: tuple[int, int], batch: int) -> A
             cursor[0] = 0
             while cursor[0] < T.min(found[0], candidates) and filled[0] < T.min(slots, candidates):
                 index: T.let[T.int32] = T.Cast("int32", T.bitwise_and(keys[PASSES % 2, cursor[0]], T.int64(2147483647)))
-                cx, cy, w, h = T.meta_var(prior_of(index))
-                box[0] = cx + loc[image, index, 0] * T.float32(variance_center) * w
-                box[1] = cy + loc[image, index, 1] * T.float32(variance_center) * h
-                box[2] = w * T.exp(loc[image, index, 2] * T.float32(variance_size))
-                box[3] = h * T.exp(loc[image, index, 3] * T.float32(variance_size))
-                box[0] = box[0] - box[2] / T.float32(2)
-                box[1] = box[1] - box[3] / T.float32(2)
-                box[2] = (box[0] + box[2]) * T.float32(canvas_w)
-                box[3] = (box[1] + box[3]) * T.float32(canvas_h)
-                box[0] = box[0] * T.float32(canvas_w)
-                box[1] = box[1] * T.float32(canvas_h)
+                prior = T.meta_var(decoder.prior(index))
+                corners = T.meta_var(decoder.box(prior, [loc[image, index, k] for k in range(4)]))
+                box[0] = corners[0]
+                box[1] = corners[1]
+                box[2] = corners[2]
+                box[3] = corners[3]
                 # Multiplied, since TVM turns a negated comparison around, which lets NaN through.
                 usable[0] = 1
                 for k in T.serial(4):
                     usable[0] = usable[0] * T.Cast("int32", T.fabs(box[k]) <= T.float32(finite))
-                for k in T.serial(5):
-                    landmarks[image, filled[0], 2 * k] = (
-                        landms[image, index, 2 * k] * T.float32(variance_center) * w + cx
-                    ) * T.float32(canvas_w)
-                    landmarks[image, filled[0], 2 * k + 1] = (
-                        landms[image, index, 2 * k + 1] * T.float32(variance_center) * h + cy
-                    ) * T.float32(canvas_h)
-                for k in T.serial(10):
-                    usable[0] = usable[0] * T.Cast("int32", T.fabs(landmarks[image, filled[0], k]) <= T.float32(finite))
-                area[0] = (box[2] - box[0] + T.float32(1)) * (box[3] - box[1] + T.float32(1))
+                if with_landmarks:
+                    for k in T.serial(points):
+                        point = T.meta_var(
+                            decoder.point(prior, landms[image, index, 2 * k], landms[image, index, 2 * k + 1])
+                        )
+                        landmarks[image, filled[0], 2 * k] = point[0]
+                        landmarks[image, filled[0], 2 * k + 1] = point[1]
+                    for k in T.serial(numbers):
+                        usable[0] = usable[0] * T.Cast(
+                            "int32", T.fabs(landmarks[image, filled[0], k]) <= T.float32(finite)
+                        )
+                area[0] = (box[2] - box[0] + T.float32(border)) * (box[3] - box[1] + T.float32(border))
                 if usable[0] == 1:
                     # Vectors of kept boxes, until one overlaps: the best, which overlap most others, come first.
                     overlapped[0] = 0
@@ -168,9 +143,9 @@ def retinaface_nms(spec: PriorSpec, canvas_hw: tuple[int, int], batch: int) -> A
                                 T.min(box[3], kept[3, other]) - T.max(box[1], kept[1, other]) + T.float32(1),
                             )
                             overlap = overlap_w * overlap_h
+                            whole = T.meta_var(area[0] if covered else area[0] + kept[4, other] - overlap)
                             overlapped[0] = T.bitwise_or(
-                                overlapped[0],
-                                T.Cast("int32", overlap / (area[0] + kept[4, other] - overlap) > nms_threshold),
+                                overlapped[0], T.Cast("int32", overlap / whole > nms_threshold)
                             )
                         start[0] = start[0] + AT_ONCE
                     if overlapped[0] == 0:
@@ -178,7 +153,7 @@ def retinaface_nms(spec: PriorSpec, canvas_hw: tuple[int, int], batch: int) -> A
                             kept[k, filled[0]] = box[k]
                             boxes[image, filled[0], k] = box[k]
                         kept[4, filled[0]] = area[0]
-                        scores[image, filled[0], 0] = conf[image, index, 1]
+                        scores[image, filled[0], 0] = conf[image, index, face]
                         filled[0] = filled[0] + 1
                 cursor[0] = cursor[0] + 1
             # 4. Mark the rest empty.
@@ -187,7 +162,14 @@ def retinaface_nms(spec: PriorSpec, canvas_hw: tuple[int, int], batch: int) -> A
                     scores[image, slot, 0] = T.float32(-1)
                     for k in T.serial(4):
                         boxes[image, slot, k] = T.float32(-1)
-                    for k in T.serial(10):
-                        landmarks[image, slot, k] = T.float32(-1)
+                    if with_landmarks:
+                        for k in T.serial(numbers):
+                            landmarks[image, slot, k] = T.float32(-1)
 
-    return kernel
+    return kernel if points else _without(kernel, ("landms", "landmarks"))
+
+
+def _without(function: Any, names: tuple[str, ...]) -> Any:
+    """The function without the buffers of these names, which nothing in it reads or writes."""
+    kept = [each for each in function.params if each.name not in names]
+    return tirx.PrimFunc(kept, function.body, function.ret_type, function.attrs)

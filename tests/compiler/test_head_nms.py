@@ -1,24 +1,28 @@
 """The compiled post-processing against the numpy one: the same boxes are kept, coordinates differ by rounding."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tvm
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from facedeploy.compiler.kernels.retinaface_nms import NAME, retinaface_nms
+from facedeploy.compiler.kernels.head_nms import head_nms
 from facedeploy.compiler.pipeline import BUILT_KERNELS
 from facedeploy.compiler.target import Target
 from facedeploy.config.process_ops import CvtColor, DecodeImage, Normalize, Pad, Resize, ToTensor
+from facedeploy.core.anchor_spec import AnchorSpec
+from facedeploy.core.head_spec import HeadSpec
 from facedeploy.core.nms_params import CANDIDATES, NmsParams
 from facedeploy.core.prior_spec import PriorSpec
+from facedeploy.core.receptive_field_spec import ReceptiveFieldSpec
 from facedeploy.detect.decode import decode_boxes
 from facedeploy.detect.priors import priors_of
-from facedeploy.detect.slots import Slots, retinaface_slots
+from facedeploy.detect.slots import Slots, head_slots
 from facedeploy.export.checkpoint import load_checkpoint
 from facedeploy.export.export_model import export_model
 from facedeploy.export.parity import run_onnx
@@ -46,15 +50,20 @@ Compiled = Callable[..., Slots]
 @pytest.fixture(scope="session")
 def compile_nms(target: Target) -> Callable[..., Compiled]:
     @cache
-    def compiled(canvas_hw: tuple[int, int], batch: int, spec: PriorSpec = SPEC) -> Compiled:
-        module = tvm.IRModule({NAME: retinaface_nms(spec, canvas_hw, batch)})
-        kernel = tvm.tirx.build(module, target=target.tvm_target, pipeline=BUILT_KERNELS)[NAME]
+    def compiled(
+        canvas_hw: tuple[int, int], batch: int, spec: HeadSpec = SPEC, classes: int = 2, points: int = 5
+    ) -> Compiled:
+        module = tvm.IRModule({spec.type: head_nms(spec, canvas_hw, batch, classes=classes, points=points)})
+        kernel = tvm.tirx.build(module, target=target.tvm_target, pipeline=BUILT_KERNELS)[spec.type]
 
-        def run(loc: np.ndarray, conf: np.ndarray, landms: np.ndarray, params: NmsParams) -> Slots:
-            slots = [tvm.runtime.empty((batch, params.max_detections, width), "float32") for width in (1, 4, 10)]
-            inputs = [tvm.runtime.tensor(np.ascontiguousarray(array)) for array in (loc, conf, landms)]
+        def run(loc: np.ndarray, conf: np.ndarray, landms: np.ndarray | None, params: NmsParams) -> Slots:
+            widths = (1, 4, 2 * points) if points else (1, 4)
+            slots = [tvm.runtime.empty((batch, params.max_detections, width), "float32") for width in widths]
+            heads = (loc, conf, landms) if points else (loc, conf)
+            inputs = [tvm.runtime.tensor(np.ascontiguousarray(array)) for array in heads]
             kernel(*inputs, params.confidence_threshold, params.nms_threshold, *slots)
-            return Slots(*(slot.numpy() for slot in slots))
+            found = [slot.numpy() for slot in slots]
+            return Slots(*found) if points else Slots(*found, np.empty((batch, params.max_detections, 0), np.float32))
 
         return run
 
@@ -118,7 +127,7 @@ def test_same_boxes_are_kept_of_noise(
 ) -> None:
     heads = make_heads(seed, faces)
     params = NmsParams(confidence, threshold_off_every_iou(heads, nms_threshold), limit)
-    check_same(compiled_nms(*heads, params), retinaface_slots(*heads, SPEC, CANVAS_HW, params))
+    check_same(compiled_nms(*heads, params), head_slots(*heads, SPEC, CANVAS_HW, params))
 
 
 @settings(deadline=None, max_examples=60)
@@ -129,7 +138,7 @@ def test_same_boxes_are_kept_when_scores_are_equal(
     loc, conf, landms = make_heads(seed)
     heads = loc, np.round(conf * steps) / np.float32(steps), landms
     params = NmsParams(0.25, threshold_off_every_iou(heads, nms_threshold), limit)
-    check_same(compiled_nms(*heads, params), retinaface_slots(*heads, SPEC, CANVAS_HW, params))
+    check_same(compiled_nms(*heads, params), head_slots(*heads, SPEC, CANVAS_HW, params))
 
 
 # What no net should give, and one may. Of the logits of a size, 500 overflows once it is exponentiated, 350 does not.
@@ -151,7 +160,7 @@ def test_same_boxes_are_kept_when_some_numbers_are_odd(
         heads[head].flat[place % heads[head].size] = value
     params = NmsParams(confidence, threshold_off_every_iou(heads, 0.4), limit)
     got = compiled_nms(*heads, params)
-    check_same(got, retinaface_slots(*heads, SPEC, CANVAS_HW, params))
+    check_same(got, head_slots(*heads, SPEC, CANVAS_HW, params))
     assert all(np.isfinite(part).all() for part in got)
 
 
@@ -195,7 +204,7 @@ def test_same_boxes_are_kept_when_ious_equal_the_threshold(
     exact = float(np.float32(nms_threshold))
     for threshold in {exact, max(0.0, float(np.nextafter(np.float32(exact), np.float32(-1))))}:
         params = NmsParams(0.02, threshold, limit)
-        check_same(compiled_nms(*heads, params), retinaface_slots(*heads, SPEC, CANVAS_HW, params))
+        check_same(compiled_nms(*heads, params), head_slots(*heads, SPEC, CANVAS_HW, params))
 
 
 def test_iou_equal_to_the_threshold_is_kept(compiled_nms: Compiled) -> None:
@@ -217,7 +226,7 @@ def test_candidates_are_the_best_five_thousand(compile_nms: Callable[..., Compil
     heads = np.zeros_like(loc), conf, landms
     params = NmsParams(0.01, nms_threshold, CANDIDATES)
     got = compile_nms(canvas_hw, 1)(*heads, params)
-    check_same(got, retinaface_slots(*heads, SPEC, canvas_hw, params))
+    check_same(got, head_slots(*heads, SPEC, canvas_hw, params))
     if nms_threshold == 1:
         assert got.scores[0, -1, 0] == np.sort(conf[0, :, 1])[-CANDIDATES]
 
@@ -238,8 +247,45 @@ def test_priors_of_any_levels_are_decoded(
     heads = make_heads(1, count=spec.count(canvas_hw), batch=1)
     params = NmsParams(0.0, 1.0, spec.count(canvas_hw) + 3)
     got = compile_nms(canvas_hw, 1, spec)(*heads, params)
-    check_same(got, retinaface_slots(*heads, spec, canvas_hw, params))
+    check_same(got, head_slots(*heads, spec, canvas_hw, params))
     assert (got.scores != -1).sum() == (heads[1][..., 1] > 0).sum()
+
+
+@pytest.mark.parametrize(
+    ("spec", "canvas_hw", "points"),
+    [
+        (PriorSpec(((16,), (32,)), (4, 8), aspect_ratio=1.5, clip=True), (33, 65), 0),
+        (AnchorSpec(), (33, 65), 5),
+        (AnchorSpec(((8, 4),), (16,)), (192, 256), 0),
+        (AnchorSpec(((3, 2, 1), (5,)), (8, 16), 9), (50, 30), 5),
+        (ReceptiveFieldSpec(), (97, 130), 0),
+        (ReceptiveFieldSpec(skip_scales=(0, 1, 6)), (97, 130), 0),
+        (ReceptiveFieldSpec((20, 40), (4, 8), (3, 7)), (64, 64), 0),
+    ],
+)
+@settings(deadline=None, max_examples=15)
+@given(data=st.data())
+def test_heads_of_every_kind_are_decoded(
+    compile_nms: Callable[..., Compiled],
+    spec: HeadSpec,
+    canvas_hw: tuple[int, int],
+    points: int,
+    data: st.DataObject,
+) -> None:
+    classes = 2 if isinstance(spec, PriorSpec) else 1
+    count, batch = spec.count(canvas_hw), 2
+    loc, conf, landms = make_heads(data.draw(SEEDS), min(count, 40), count, batch)
+    for value in data.draw(st.lists(ODD, max_size=3)):
+        loc[0, data.draw(st.integers(0, count - 1)), data.draw(st.integers(0, 3))] = value
+    heads = loc, conf[..., -classes:], landms if points else None
+    params = NmsParams(
+        data.draw(st.floats(0.02, 0.9)), data.draw(st.floats(0.1, 0.9)), data.draw(st.sampled_from([1, 7, CANDIDATES]))
+    )
+    expected = head_slots(*heads, spec, canvas_hw, params)
+    for nearby in (-MARGIN, MARGIN):  # An overlap this near to the threshold may round to its other side.
+        other = head_slots(*heads, spec, canvas_hw, replace(params, nms_threshold=params.nms_threshold + nearby))
+        assume(np.array_equal(other.scores, expected.scores))
+    check_same(compile_nms(canvas_hw, batch, spec, classes, points)(*heads, params), expected)
 
 
 @settings(deadline=None, max_examples=10)
@@ -274,6 +320,6 @@ def test_same_boxes_are_kept_of_real_images(
         heads = outputs["loc"], outputs["conf"], outputs["landms"]
         for params in (NmsParams(), NmsParams(0.5, 0.3, 10), NmsParams(0.0, 0.4, CANDIDATES)):
             got = kernel(*heads, params)
-            check_same(got, retinaface_slots(*heads, SPEC, (640, 640), params))
+            check_same(got, head_slots(*heads, SPEC, (640, 640), params))
             best.append(got.scores[0, 0, 0])
     assert max(best) > 0.9
