@@ -21,6 +21,8 @@ from facedeploy.config.build_config import QuantizeOptions, notes
 from facedeploy.config.load import load_build_config
 from facedeploy.config.vdsp_params import load_vdsp_params
 from facedeploy.core.errors import FacedeployError, ImageError
+from facedeploy.fddb.folds import read_ellipses, read_names
+from facedeploy.fddb.results import read_results
 from facedeploy.image.dataset import ImageFile, find_images
 from facedeploy.image.decode import read_image
 from facedeploy.image.vdsp import normalization_from_vdsp
@@ -137,6 +139,7 @@ def all_formats(folder: Path, prefix: Path, repository: Path) -> dict[str, Forma
             TEXT,
         ),
         *_npz(folder),
+        *_fddb(folder / "fddb"),
     )
     return {each.name: each for each in formats}
 
@@ -326,6 +329,21 @@ def _npz(folder: Path) -> list[Format]:
     return [
         Format("input npz", folder / "input.npz", (saved(image),), read_image_npz, BYTES),
         Format("output npz", folder / "output.npz", (saved(slots),), read_slots_npz, BYTES),
+    ]
+
+
+def _fddb(folder: Path) -> list[Format]:
+    folder.mkdir()
+    results = (
+        b"2002/08/11/big/img_591\n2\n10 20 30 40 0.98765432\n-3 1e-05 7 8 0.5\nb\n0\n",
+        b"a\r\n1\r\n1 2 3 4 5\r\n",
+    )
+    ellipses = (b"2002/08/11/big/img_591\n1\n123.583300 85.549500 1.265839 269.693400 161.781200  1\nb\n0\n",)
+    lists = (b"2002/08/11/big/img_591\n2002/08/26/big/img_265\n",)
+    return [
+        Format("FDDB results", folder / "results.txt", results, read_results, TEXT),
+        Format("FDDB ellipses", folder / "ellipses.txt", ellipses, lambda path: read_ellipses([path]), TEXT),
+        Format("FDDB fold", folder / "fold.txt", lists, lambda path: read_names([path]), TEXT),
     ]
 
 

@@ -7,6 +7,7 @@ EACH = 40
 NAMES = (
     "build YAML", "--set", "vdsp JSON", "mod.json", "run.journal", "tuning.json", "range cache", "predictions",
     "wider_face_val.mat", "wider_hard_val.mat", "image list", "npz list", "input npz", "output npz",
+    "FDDB results", "FDDB ellipses", "FDDB fold",
 )  # fmt: skip
 
 

@@ -40,8 +40,9 @@ def run(arguments: argparse.Namespace) -> int:
     """Evaluate and print."""
     from tqdm import tqdm
 
+    from facedeploy.image.figure import check_plot
     from facedeploy.widerface.evaluate import evaluate
-    from facedeploy.widerface.plot import check_plot, plot_curves
+    from facedeploy.widerface.plot import plot_curves
 
     ground_truth = arguments.gt or default_ground_truth()
     if arguments.plot:

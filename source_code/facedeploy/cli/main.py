@@ -45,6 +45,8 @@ VERBS = {
     "image2npz": VerbEntry("facedeploy.cli.image2npz", "images -> npz files and a list of them"),
     "npz-decode": VerbEntry("facedeploy.cli.npz_decode", "output npz files -> WIDER FACE prediction files"),
     "eval": VerbEntry("facedeploy.cli.eval", "WIDER FACE average precision of prediction files"),
+    "fddb-results": VerbEntry("facedeploy.cli.fddb_results", "prediction files -> one file of results in FDDB's form"),
+    "eval-fddb": VerbEntry("facedeploy.cli.eval_fddb", "the ROC of FDDB of such a file"),
 }
 
 EXIT_USER_ERROR = 2

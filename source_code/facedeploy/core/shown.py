@@ -1,5 +1,7 @@
 """Text of others in a message of ours."""
 
+from collections.abc import Sequence
+
 LONGEST = 60
 
 
@@ -14,3 +16,9 @@ def shown(text: str, longest: int = LONGEST) -> str:
     if start.isprintable():
         return start
     return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in start)
+
+
+def listed(items: Sequence[str], separator: str = ", ", limit: int = 5) -> str:
+    """The first few items, and how many more there are."""
+    more = [f"and {len(items) - limit} more"] if len(items) > limit else []
+    return separator.join([*items[:limit], *more])

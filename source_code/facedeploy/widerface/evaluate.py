@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from facedeploy.core.errors import DataError
+from facedeploy.core.shown import listed
 from facedeploy.widerface.average_precision import average_precision, precision_recall, score_range
 from facedeploy.widerface.ground_truth import DIFFICULTIES, ImageFaces, load_ground_truth
 from facedeploy.widerface.matching import Match, match
@@ -62,7 +63,7 @@ def evaluate(
     missing = [image.name for image in images if image.name not in present]
     if missing and not allow_missing:
         raise DataError(
-            f"{predictions}: {len(missing)} of {len(images)} images have no prediction file: {_listed(missing)}; "
+            f"{predictions}: {len(missing)} of {len(images)} images have no prediction file: {listed(missing)}; "
             f"run them too, or count them as images without detections (--allow-missing)"
         )
     matches, misnamed = _match_files(predictions, images, present, on_image)
@@ -132,7 +133,7 @@ def _match_files(
         if on_image:
             on_image(done, len(images))
     if problems:
-        raise DataError(_listed(problems, separator="; "))
+        raise DataError(listed(problems, separator="; "))
     return matches, misnamed
 
 
@@ -150,22 +151,16 @@ def _warnings(
     faces: Mapping[str, int],
 ) -> Iterator[str]:
     if missing:
-        yield f"{len(missing)} images have no prediction file and count as without detections: {_listed(missing)}"
+        yield f"{len(missing)} images have no prediction file and count as without detections: {listed(missing)}"
     if extra:
-        yield f"{len(extra)} prediction files are not of the ground truth and are not evaluated: {_listed(extra)}"
+        yield f"{len(extra)} prediction files are not of the ground truth and are not evaluated: {listed(extra)}"
     if unsorted:
         yield (
             f"{len(unsorted)} files do not have the best score first; they are evaluated in the order of the file, as "
-            f"the official evaluator does, so that AP depends on that order: {_listed(unsorted)}"
+            f"the official evaluator does, so that AP depends on that order: {listed(unsorted)}"
         )
     if misnamed:
-        yield f"{len(misnamed)} files name another image on line 1; the name of the file holds: {_listed(misnamed)}"
+        yield f"{len(misnamed)} files name another image on line 1; the name of the file holds: {listed(misnamed)}"
     for difficulty, count in faces.items():
         if not count:
             yield f"no face of the ground truth counts as {difficulty}: its AP is 0 and says nothing"
-
-
-def _listed(items: Sequence[str], separator: str = ", ", limit: int = 5) -> str:
-    """The first few items, and how many more there are."""
-    more = [f"and {len(items) - limit} more"] if len(items) > limit else []
-    return separator.join([*items[:limit], *more])
