@@ -33,6 +33,7 @@ class VerbEntry:
 
 
 VERBS = {
+    "list": VerbEntry("facedeploy.cli.list", "detectors, known checkpoints, heads, and targets with what runs here"),
     "export": VerbEntry("facedeploy.cli.export", "checkpoint -> TorchScript and ONNX"),
     "compile": VerbEntry("facedeploy.cli.compile", "build YAML -> artifact (mod.so, mod.params, mod.json)"),
     "quantize": VerbEntry("facedeploy.cli.quantize", "int8 build YAML and images -> QDQ ONNX"),

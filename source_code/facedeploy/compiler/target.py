@@ -51,6 +51,19 @@ def host_features() -> dict[str, bool]:
     return {str(name): bool(has) for name, has in tvm.get_global_func("tvm.codegen.llvm.GetHostCPUFeatures")().items()}
 
 
+def lacking_features() -> dict[str, tuple[str, ...]]:
+    """Each target with a name, best first, and the features that this CPU lacks to run it."""
+    has = host_features()
+    lacking: dict[str, tuple[str, ...]] = {}
+    below: tuple[str, ...] = ()
+    for level, needs in reversed(LEVELS.items()):  # A level has what those below it have.
+        below += tuple(need for need in needs if not has.get(need, False))
+        lacking[level] = below
+        if feature := DOT_PRODUCTS.get(level):
+            lacking[f"{level}+{feature}"] = (*below, *(() if has.get(feature, False) else (feature,)))
+    return dict(reversed(lacking.items()))
+
+
 def resolve_target(name: str, dot_products: bool = False) -> Target:
     """`host`, one of `LEVELS`, perhaps with its dot products (`x86-64-v4+avx512vnni`), or a tvm target as JSON.
 

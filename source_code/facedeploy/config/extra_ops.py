@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from facedeploy.config.describe import describe_value
+from facedeploy.config.describe import describe_value, tagged_members
 from facedeploy.config.fields import BY_TYPE, Fraction, Index, Pixels, Positive
 from facedeploy.core.anchor_spec import AnchorSpec
 from facedeploy.core.nms_params import CANDIDATES, NmsParams
@@ -131,3 +131,4 @@ class RfNms:
 
 
 ExtraOps = Annotated[RetinafaceNms | RpnNms | RfNms, BY_TYPE]
+EXTRA_OPS = tuple(tagged_members(ExtraOps))  # The kinds, by `type`.

