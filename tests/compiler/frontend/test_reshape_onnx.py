@@ -4,7 +4,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
@@ -94,6 +94,33 @@ def test_upsampling_to_sizes_keeps_its_ratio(new) -> None:
         ], {"sizes": np.array([batch, channels, height, width])}
 
     check_same(nodes_at, (1, 3, 8, 16), new)
+
+
+@given(
+    old=st.tuples(st.just(1), st.just(3), st.sampled_from([4, 7, 8]), st.sampled_from([6, 8, 16])),
+    new=st.tuples(st.just(1), st.just(3), st.integers(2, 20), st.integers(2, 20)),
+    swapped=st.booleans(),
+)
+@settings(deadline=None)
+def test_upsampling_to_what_it_is_added_to_may_be_a_row_less(old, new, swapped) -> None:
+    """A pyramid: halved twice, rounded up, and added on the way back."""
+
+    def nodes_at(shape):
+        weight = np.random.default_rng(1).random((3, 1, 3, 3), np.float32)
+        sizes = [np.array([1, 3, *(-(-side // step) for side in shape[2:])]) for step in (1, 2)]
+        halving = {"strides": [2, 2], "pads": [1] * 4, "group": 3}
+        resize = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+        sums = [["input", "up"], ["half", "middle"]]
+        return [
+            helper.make_node("Conv", ["input", "w"], ["half"], **halving),
+            helper.make_node("Conv", ["half", "w"], ["quarter"], **halving),
+            helper.make_node("Resize", ["quarter", "", "", "sizes1"], ["middle"], **resize),
+            helper.make_node("Add", sums[1][::-1] if swapped else sums[1], ["sum"]),
+            helper.make_node("Resize", ["sum", "", "", "sizes0"], ["up"], **resize),
+            helper.make_node("Add", sums[0][::-1] if swapped else sums[0], ["output"]),
+        ], {"w": weight, **{f"sizes{index}": each for index, each in enumerate(sizes)}}
+
+    check_same(nodes_at, old, new)
 
 
 def test_sizes_that_the_model_works_out_itself_stay(tmp_path) -> None:

@@ -16,12 +16,15 @@ SIZES = {"Resize": 3, "Reshape": 1}  # Nodes that may be given the sizes of what
 # Nodes that pick by number, or repeat, where such a number may stand for a size.
 COUNTING = ("Slice", "Split", "Gather", "GatherElements", "GatherND", "ScatterElements", "ScatterND", "Expand", "Tile")
 
+PAIRING = ("Add", "Sum", "Sub", "Mul")  # Nodes whose inputs have the same sides.
+
 
 def reshape_onnx(model: Any, known: TensorSpec, image: TensorSpec) -> Any:
     """A copy of an onnx.ModelProto made for the input `known`, whose input gets the shape of `image`.
 
-    Exporters write sizes as numbers: those of a Resize keep their ratio to what is resized, those of a Reshape follow
-    the sides that they are made of. Raises ValueError for a node of which it cannot be told what it would do.
+    Exporters write sizes as numbers: those of a Resize keep their ratio to what is resized, rounded to those of a
+    tensor that it is added to (46 rows halved and doubled again may be 45), those of a Reshape follow the sides that
+    they are made of. Raises ValueError for a node of which it cannot be told what it would do.
     """
     import onnx
 
@@ -43,13 +46,16 @@ def reshape_onnx(model: Any, known: TensorSpec, image: TensorSpec) -> Any:
         if source not in before or source not in after:
             raise ValueError(f"the shape that {_called(node)} reads cannot be inferred")
         old, new = before[source], after[source]
-        if old == new:
+        if old == new and node.op_type != "Resize":  # Which may have to make a row less of the same.
             continue
         if place is None:
             if any(old[axis] != new[axis] for axis in _axes(node, constants, len(old))):
                 raise ValueError(f"{_called(node)} may count what changes with the shape")
             continue
-        sizes = (_resized if node.op_type == "Resize" else _regrouped)(old, before[made], new)
+        if node.op_type == "Resize":
+            sizes = _beside(graph, node, before, after) or _resized(old, before[made], new)
+        else:
+            sizes = _regrouped(old, before[made], new)
         if sizes is None:
             raise ValueError(
                 f"{_called(node)} makes {list(before[made])} of {list(old)}, which does not say what of {list(new)}"
@@ -71,6 +77,21 @@ def _axes(node: Any, constants: Mapping[str, Any], rank: int) -> list[int]:
     if node.op_type == "Slice" and len(node.input) > 3 and node.input[3] in constants:
         return [int(axis) for axis in constants[node.input[3]]]
     return list(range(rank))
+
+
+def _beside(graph: Any, resize: Any, before: Mapping[str, Shape], after: Mapping[str, Shape]) -> Shape | None:
+    """The new shape of what a Resize makes, by a tensor that it is added to, if that has a shape which fits.
+
+    It fits where each side, made as many times smaller as the Resize enlarges and rounded up, is that of the source.
+    """
+    source, made = resize.input[0], resize.output[0]
+    factors = [-(-large // small) for large, small in zip(before[made], before[source], strict=True)]
+    pairs = [node.input for node in graph.node if node.op_type in PAIRING and made in node.input]
+    for other in (name for names in pairs for name in names if name != made and before.get(name) == before[made]):
+        shape = after.get(other, ())
+        if tuple(-(-side // factor) for side, factor in zip(shape, factors, strict=False)) == after[source]:
+            return shape
+    return None
 
 
 def _resized(old: Shape, made: Shape, new: Shape) -> Shape | None:
