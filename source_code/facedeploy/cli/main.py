@@ -39,6 +39,7 @@ VERBS = {
     "quantize": VerbEntry("facedeploy.cli.quantize", "int8 build YAML and images -> QDQ ONNX"),
     "run": VerbEntry("facedeploy.cli.run", "stream images or video through an artifact, write what is found"),
     "perf": VerbEntry("facedeploy.cli.perf", "throughput and latency of an artifact; npz files in and out"),
+    "latency": VerbEntry("facedeploy.cli.latency", "latency of detectors at many sizes, beside published tables"),
     "profile": VerbEntry("facedeploy.cli.profile", "where an artifact's time goes, kernel by kernel, beside peers"),
     "compare": VerbEntry(
         "facedeploy.cli.compare", "how far an artifact's tensors and faces are from the float model's"

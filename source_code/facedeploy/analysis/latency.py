@@ -1,0 +1,137 @@
+"""Detectors at many sizes: each compiled for exactly that canvas, and measured."""
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+from datetime import date
+from importlib.metadata import version
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from facedeploy.analysis.latency_table import Cell, LatencyTable
+from facedeploy.analysis.published import Size, published_at
+from facedeploy.artifact.store import open_artifact
+from facedeploy.compiler.build import compile_model
+from facedeploy.compiler.frontend.checkpoint import find_checkpoint, image_spec, read_checkpoint
+from facedeploy.compiler.frontend.onnx_file import at_shape
+from facedeploy.compiler.quantize import quantize
+from facedeploy.compiler.target import resolve_target
+from facedeploy.config.build_config import BuildConfig, Frontend
+from facedeploy.config.process_ops import CenterCrop, Pad, Resize
+from facedeploy.core.cpu import cpu_name
+from facedeploy.core.errors import ArtifactError, CompileError
+from facedeploy.core.files import result_path
+from facedeploy.core.percentile import samples_needed
+from facedeploy.core.tensor_spec import TensorSpec
+from facedeploy.core.version import __version__
+from facedeploy.perf.measure import measure
+from facedeploy.quantize.calibrate import Progress
+from facedeploy.quantize.insert_qdq import is_quantized
+
+CACHE = ".latency"  # Below workspace.path.
+FEWEST_ITERATIONS = samples_needed(50)  # For a median.
+
+Note = Callable[[str], None]
+
+
+def latency_table(
+    configs: dict[str, BuildConfig],
+    sizes: Sequence[Size],
+    *,
+    threads: int | None = None,
+    iterations: int = 50,
+    recompile: bool = False,
+    note: Note = lambda _: None,
+    on_image: Progress = lambda done, total: None,
+) -> LatencyTable:
+    """Compile each config, by its title, for a canvas of each size (width, height), and measure it on one instance.
+
+    What is compiled is kept in `<workspace.path>/.latency/` for the next time; `recompile` makes it anew. Images are
+    random, of the canvas's size. `iterations` calls (20 or more, for medians) follow the warm-up of `perf.warmup`.
+    `threads` as in `perf.measure`. Raises what compiling and measuring raise.
+    """
+    cells: dict[tuple[Size, str], Cell] = {}
+    used = 0
+    for title, config in configs.items():
+        detector = _Detector(config, note, on_image)
+        for size in sizes:
+            prefix = detector.artifact(size, recompile)
+            report = measure(prefix, threads=threads, iterations=iterations)
+            model, whole = report.stage_ms["infer"].p50, report.latency_ms.p50
+            assert model is not None and whole is not None
+            cells[size, title] = Cell(model, whole, report.steady)
+            used = report.threads
+            note(f"{title}, {size[0]}x{size[1]}: model {model:.2f} ms, whole {whole:.2f} ms")
+    return LatencyTable(
+        cpu=cpu_name(),
+        threads=used,
+        iterations=iterations,
+        date=date.today().isoformat(),
+        sizes=tuple(sizes),
+        titles=tuple(configs),
+        cells=cells,
+        published=published_at(list(sizes)),
+    )
+
+
+class _Detector:
+    """One config, whose model is read, and perhaps quantized, once for all sizes."""
+
+    def __init__(self, config: BuildConfig, note: Note, on_image: Progress) -> None:
+        self.config, self.note, self.on_image = config, note, on_image
+        self.checkpoint = find_checkpoint(config.frontend, note)
+        self.model = read_checkpoint(self.checkpoint, config.frontend)
+        self._content = self.model.SerializeToString(deterministic=True)
+        self._quantized: Any = None
+
+    def artifact(self, size: Size, recompile: bool) -> Path:
+        """The prefix of the artifact for a canvas, compiled unless it is there."""
+        width, height = size
+        # Only what was made of all this may be used again: a config of the same name may have changed.
+        made_of = json.dumps(
+            [asdict(self.config), size, __version__, version("apache-tvm"), self._target()], sort_keys=True
+        )
+        key = hashlib.sha256(made_of.encode() + self._content).hexdigest()[:12]
+        folder = Path(self.config.workspace.path) / CACHE / f"{self.config.name}_{width}x{height}_{key}"
+        if not recompile:
+            try:
+                return open_artifact(folder).prefix
+            except ArtifactError:  # Not there, or damaged.
+                pass
+        self.note(f"compiling {self.config.name} ({self.config.backend.dtype}) for {width}x{height} (width x height)")
+        image = TensorSpec(self.config.frontend.input_name, (1, 3, height, width), "float32")
+        with TemporaryDirectory() as temporary:
+            file = Path(temporary) / f"{self.checkpoint.stem}_{width}x{height}.onnx"
+            try:
+                model = at_shape(self._source(), image_spec(self.config.frontend), image, self.checkpoint)
+                with result_path(file) as partial:
+                    partial.write_bytes(model.SerializeToString())
+                return compile_model(_at_canvas(self.config, image, file), folder=folder).prefix
+            except CompileError as error:
+                raise CompileError(f"--sizes {width}x{height}: {error}") from error
+
+    def _source(self) -> Any:
+        """The model as it is compiled, at the shape of the config."""
+        if self.config.backend.dtype != "int8" or is_quantized(self.model):
+            return self.model
+        if self._quantized is None:
+            found = quantize(self.config, self.checkpoint, self.model, note=self.note, on_image=self.on_image)
+            self._quantized = found.model
+        return self._quantized
+
+    def _target(self) -> str:
+        """What `host` means here."""
+        return resolve_target(self.config.backend.target, dot_products=self.config.backend.dtype == "int8").name
+
+
+def _at_canvas(config: BuildConfig, image: TensorSpec, file: Path) -> BuildConfig:
+    """The config for the model in a file, whose input is `image`. What lays images on another canvas is left out."""
+    batch, channels, height, width = image.shape
+    frontend = Frontend("onnx", str(file), {image.name: (batch, channels, height, width)})
+    dataset = config.dataset
+    if dataset:
+        kept = tuple(op for op in dataset.process_ops if not isinstance(op, Resize | Pad | CenterCrop))
+        dataset = replace(dataset, process_ops=kept)
+    return replace(config, frontend=frontend, dataset=dataset)
