@@ -29,6 +29,7 @@ from facedeploy.core.version import __version__
 from facedeploy.perf.measure import measure
 from facedeploy.quantize.calibrate import Progress
 from facedeploy.quantize.insert_qdq import is_quantized
+from facedeploy.runtime.threads import threads_of_call
 
 CACHE = ".latency"  # Below workspace.path.
 FEWEST_ITERATIONS = samples_needed(50)  # For a median.
@@ -50,10 +51,11 @@ def latency_table(
 
     What is compiled is kept in `<workspace.path>/.latency/` for the next time; `recompile` makes it anew. Images are
     random, of the canvas's size. `iterations` calls (20 or more, for medians) follow the warm-up of `perf.warmup`.
-    `threads` as in `perf.measure`. Raises what compiling and measuring raise.
+    `threads` of a call are by default as many as the process has CPUs, whatever a config says. Raises what compiling
+    and measuring raise.
     """
     cells: dict[tuple[Size, str], Cell] = {}
-    used = 0
+    threads = threads_of_call(threads)  # The same for all, and known to be there before minutes go by.
     for title, config in configs.items():
         detector = _Detector(config, note, on_image)
         for size in sizes:
@@ -62,11 +64,10 @@ def latency_table(
             model, whole = report.stage_ms["infer"].p50, report.latency_ms.p50
             assert model is not None and whole is not None
             cells[size, title] = Cell(model, whole, report.steady)
-            used = report.threads
             note(f"{title}, {size[0]}x{size[1]}: model {model:.2f} ms, whole {whole:.2f} ms")
     return LatencyTable(
         cpu=cpu_name(),
-        threads=used,
+        threads=threads,
         iterations=iterations,
         date=date.today().isoformat(),
         sizes=tuple(sizes),

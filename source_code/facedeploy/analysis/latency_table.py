@@ -80,7 +80,9 @@ class LatencyTable:
     def plot(self, path: Path) -> None:
         """Draw model calls over the pixels of the canvas. Raises as `image.figure.figure`."""
         with figure(path, (8, 6)) as drawn:
-            axes = drawn.add_subplot(xlabel="megapixels", ylabel="model call, ms", xscale="log", yscale="log")
+            axes = drawn.add_subplot(
+                xlabel="canvas, width x height, px", ylabel="model call, ms", xscale="log", yscale="log"
+            )
             for title in self.titles:
                 points = sorted((_megapixels(size), self.cells[size, title].model_ms) for size in self.sizes)
                 axes.plot(*zip(*points, strict=True), marker="o", label=title)

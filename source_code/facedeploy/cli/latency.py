@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"px (default: {' '.join(f'{width}x{height}' for width, height in SIZES)})",
     )
     add("--dtype", nargs="+", choices=DTYPES, help="precisions of each config (default: its own)")
-    add("--threads", type=workers, help="threads of a call (default: the config's, else all CPUs)")
+    add("--threads", type=workers, help="threads of a call (default: all CPUs)")
     add(
         "--iterations", type=positive, default=50, metavar="N", help="calls measured, at least 20 (default %(default)s)"
     )

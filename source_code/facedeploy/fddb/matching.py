@@ -40,14 +40,15 @@ def match(overlaps: FloatArray, scores: FloatArray) -> Steps:
     so that the sum of the IoUs is the largest that can be.
     """
     assign = linear_sum_assignment()
-    values, group, counts = np.unique(-scores, return_inverse=True, return_counts=True)
+    order = np.argsort(-scores, kind="stable")
+    values, counts = np.unique(-scores, return_counts=True)
+    touching = np.any(overlaps > 0, axis=0)[order]  # Other boxes change no match.
+    touched = overlaps[:, order[touching]]
     found, continuous = np.zeros(len(values)), np.zeros(len(values))
-    touching = (overlaps > 0).any(axis=0)  # Other boxes change no match.
-    for step in range(len(values)):
-        if step and not (touching & (group == step)).any():
-            found[step], continuous[step] = found[step - 1], continuous[step - 1]
-            continue
-        chosen = overlaps[:, touching & (group <= step)]
-        matched = chosen[assign(chosen, maximize=True)]
+    matched, before = np.empty(0), 0
+    for step, count in enumerate(touching.cumsum()[counts.cumsum() - 1]):
+        if count > before:
+            chosen = touched[:, :count]
+            matched, before = chosen[assign(chosen, maximize=True)], count
         found[step], continuous[step] = (matched > IOU_THRESHOLD).sum(), matched.sum()
     return Steps(-values, counts.astype(np.float64), np.diff(found, prepend=0), np.diff(continuous, prepend=0))
