@@ -96,3 +96,19 @@ def test_mistakes_are_one_sentence(refused, folds, tmp_path):
     assert "no image has a face" in refused(
         "eval-fddb", "-p", tmp_path / "out", "-g", folds / "none.txt", "--allow-missing"
     )
+
+
+def test_a_run_of_the_listed_images_becomes_results(command, tiny_artifact, new_photo, folds, tmp_path):
+    """As --help says: the lists become paths, the paths are run, and what was written has the lists' names."""
+    for seed, name in enumerate((*NAMES, "2002/08/11/big/not_listed")):
+        new_photo(tmp_path / f"originalPics/{name}.jpg", seed)
+    names = [line for path in sorted(folds.glob("FDDB-fold-[0-9][0-9].txt")) for line in path.read_text().splitlines()]
+    (tmp_path / "fddb.txt").write_text("".join(f"{tmp_path}/originalPics/{name}.jpg\n" for name in names))
+    run = ("run", "--file_path", tmp_path / "fddb.txt", "--model_prefix_path", tiny_artifact.prefix)
+    assert command(*run, "--save_dir", tmp_path / "found")[0] == 0
+    results = tmp_path / "results.txt"
+    code, _, error = command("fddb-results", "--predictions", tmp_path / "found", "--list", folds, "--output", results)
+    assert (code, error) == (0, "")
+    written = [(tmp_path / f"found/{name}.txt").read_text() for name in names]
+    assert results.read_text() == "".join(written)
+    assert command("eval-fddb", "-p", results, "-g", folds)[0] == 0
