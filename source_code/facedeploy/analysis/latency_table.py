@@ -96,7 +96,8 @@ class LatencyTable:
     def _table(self, title: str, milliseconds: Callable[[Cell], float]) -> list[str]:
         def shown(cell: Cell) -> str:
             ms = milliseconds(cell)
-            return f"{ms:.2f} ({1000 / ms:.1f}){'' if cell.steady else UNSTEADY}"
+            rate = 1000 / ms
+            return f"{ms:.2f} ({rate:.{1 if rate >= 10 else 2}f}){'' if cell.steady else UNSTEADY}"
 
         rows = [[_named(size), *(shown(self.cells[size, title]) for title in self.titles)] for size in self.sizes]
         return [f"{title}:", "", *markdown(["width x height", *self.titles], rows)]
