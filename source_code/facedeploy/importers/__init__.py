@@ -1,0 +1,1 @@
+"""Foreign checkpoints (MXNet symbol and params, Caffe) become ONNX."""

@@ -1,0 +1,1 @@
+"""Caffe: a net in a .prototxt, its parameters in a .caffemodel."""
