@@ -65,6 +65,30 @@ def test_rows_of_a_head_follow_the_canvas(old, new, anchors) -> None:
     check_same(nodes_at, old, new, rank=3)
 
 
+@given(
+    old=st.tuples(st.integers(1, 3), st.just(6), SIDES, SIDES),
+    new=st.tuples(st.integers(1, 3), st.just(6), SIDES, SIDES),
+)
+def test_reshape_with_a_zero_behind_the_batch_follows_the_canvas(old, new) -> None:
+    """(N, 6, H, W) -> (N, 2, 3 H, W) and back, as a softmax over pairs of channels has it."""
+
+    def nodes_at(shape):
+        return [
+            helper.make_node("Reshape", ["input", "pairs"], ["paired"]),
+            helper.make_node("Softmax", ["paired"], ["soft"], axis=1),
+            helper.make_node("Reshape", ["soft", "apart"], ["output"]),
+        ], {"pairs": np.array([0, 2, -1, 0]), "apart": np.array([0, 6, -1, 0])}
+
+    check_same(nodes_at, old, new)
+
+
+def test_reshape_that_keeps_the_batch_alone_is_refused_where_its_sides_do_not_say_what_grows() -> None:
+    node = helper.make_node("Reshape", ["input", "shape"], ["output"])
+    model = model_of([node], (1, 2, 20, 10), {"shape": np.array([0, 4, -1, 10])})
+    with pytest.raises(ValueError, match="does not say what of"):
+        reshape_onnx(model, spec(1, 2, 20, 10), spec(1, 2, 40, 20))
+
+
 @given(old=st.tuples(st.just(2), st.just(3), SIDES, SIDES), new=st.tuples(st.just(2), st.just(3), SIDES, SIDES))
 def test_reshapes_that_split_and_merge_sides(old, new) -> None:
     def nodes_at(shape):
