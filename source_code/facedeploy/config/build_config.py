@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from facedeploy.config.describe import describe_value
+from facedeploy.config.describe import describe_value, join_or
 from facedeploy.config.extra_ops import ExtraOps
 from facedeploy.config.fields import Count, Index, Pixels, Points, Text
 from facedeploy.config.process_ops import ProcessOp, canvas_hw, check_order
@@ -15,6 +15,8 @@ Shape = Annotated[
     tuple[Pixels, Pixels, Pixels, Pixels], Field(description="[batch, 3, height, width], each a whole number above 0")
 ]
 CalibrateMode = Literal["minmax", "max", "percentile", "kl_divergence", "mse"]
+# Types whose checkpoint is a net without parameters -> what has these.
+PARAMETER_FILES = {"caffe": "the .caffemodel of the .prototxt"}
 Precision = Literal["fp32", "fp16", "bf16", "int8"]
 
 
@@ -22,16 +24,24 @@ Precision = Literal["fp32", "fp16", "bf16", "int8"]
 class Frontend:
     """Where the model comes from, and the static shape (NCHW) of its input.
 
+    `params`: the file of the parameters, for types that have them beside the `checkpoint`, which is the net then.
     `ladder`: more shapes of the same input, which the artifact holds beside it with the same weights.
     """
 
-    type: Literal["onnx", "torchscript"]
+    type: Literal["onnx", "torchscript", "caffe"]
     checkpoint: Text
     shape: dict[str, Shape]
     dtype: Literal["fp32"] = "fp32"
     ladder: tuple[Shape, ...] = ()
+    params: Text | None = None
 
     def __post_init__(self) -> None:
+        if self.params is None and self.type in PARAMETER_FILES:
+            raise ValueError(f"params: is missing, type {self.type} needs it: {PARAMETER_FILES[self.type]}")
+        if self.params is not None and self.type not in PARAMETER_FILES:
+            raise ValueError(
+                f"params: is for type {join_or(PARAMETER_FILES)} only, the checkpoint of {self.type} has all"
+            )
         if len(self.shape) != 1:
             got = shown(", ".join(self.shape)) if self.shape else "none"
             raise ValueError(f"shape: got {len(self.shape)} inputs ({got}), expected one, as input: [1, 3, 640, 640]")

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from facedeploy.compiler.frontend.caffe import caffe_to_onnx
 from facedeploy.compiler.frontend.onnx_file import read_onnx
 from facedeploy.compiler.frontend.torchscript import torchscript_to_onnx
 from facedeploy.config.build_config import Frontend
@@ -23,11 +24,18 @@ def find_checkpoint(frontend: Frontend, note: Callable[[str], None]) -> Path:
     if not path.is_absolute() and exported.is_file():
         note(f"frontend.checkpoint: {path} is not in the current directory; using {exported}")
         return exported
-    kind = "is a folder" if path.is_dir() else "does not exist"
     raise CompileError(
-        f"frontend.checkpoint: {path} {kind} (current directory: {Path.cwd()}); "
+        f"frontend.checkpoint: {_absence(path)}; "
         "`python export.py` writes export_model/ under its current directory, --set frontend.checkpoint=X names another"
     )
+
+
+def find_params(frontend: Frontend) -> Path:
+    """The file of `frontend.params`, under the current directory. Raises CompileError when there is none."""
+    path = Path(frontend.params or "")
+    if frontend.params and path.is_file():
+        return path
+    raise CompileError(f"frontend.params: {_absence(path)}; --set frontend.params=X names another")
 
 
 def image_spec(frontend: Frontend) -> TensorSpec:
@@ -41,5 +49,19 @@ def image_specs(frontend: Frontend) -> list[TensorSpec]:
 
 
 def read_checkpoint(path: Path, frontend: Frontend) -> Any:
-    """The onnx.ModelProto in a file of `frontend.type`. Raises what `read_onnx` and `torchscript_to_onnx` raise."""
-    return read_onnx(path) if frontend.type == "onnx" else torchscript_to_onnx(path, image_spec(frontend))
+    """The onnx.ModelProto in a file of `frontend.type`.
+
+    Raises what `read_onnx`, `torchscript_to_onnx`, `find_params` and `caffe_to_onnx` raise.
+    """
+    match frontend.type:
+        case "onnx":
+            return read_onnx(path)
+        case "torchscript":
+            return torchscript_to_onnx(path, image_spec(frontend))
+        case "caffe":
+            return caffe_to_onnx(path, find_params(frontend), frontend.shapes)
+
+
+def _absence(path: Path) -> str:
+    kind = "is a folder" if path.is_dir() else "does not exist"
+    return f"{path} {kind} (current directory: {Path.cwd()})"

@@ -1,0 +1,32 @@
+"""`frontend.params` is there exactly where the checkpoint of a type has no parameters."""
+
+from typing import Any
+
+import pytest
+
+from facedeploy.config.build_config import BuildConfig
+from facedeploy.config.validate import validate
+from facedeploy.core.errors import ConfigError
+
+
+def config(**frontend: Any) -> BuildConfig:
+    known = {"checkpoint": "net", "shape": {"data": [1, 3, 32, 32]}}
+    data = {"name": "m", "frontend": known | frontend, "backend": {"dtype": "fp32"}, "workspace": {"path": "out"}}
+    return validate(BuildConfig, data, "it.yaml")
+
+
+def test_caffe_takes_a_file_of_parameters() -> None:
+    assert config(type="caffe", params="net.caffemodel").frontend.params == "net.caffemodel"
+
+
+def test_caffe_without_parameters_is_an_error() -> None:
+    with pytest.raises(ConfigError, match=r"frontend.params: is missing, type caffe needs it: the .caffemodel of the"):
+        config(type="caffe")
+
+
+@pytest.mark.parametrize("kind", ["onnx", "torchscript"])
+def test_parameters_beside_a_checkpoint_that_has_them_are_an_error(kind: str) -> None:
+    with pytest.raises(
+        ConfigError, match=f"frontend.params: is for type .*caffe.* only, the checkpoint of {kind} has all"
+    ):
+        config(type=kind, params="net.caffemodel")
