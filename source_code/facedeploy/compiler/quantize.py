@@ -1,7 +1,7 @@
 """Build config of int8 -> QDQ ONNX: the whole of `facedeploy quantize`, and what `compile_model` does first."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from facedeploy.image.process_ops import normalization_of
 from facedeploy.quantize.cache import calibrated
 from facedeploy.quantize.calibrate import Progress
 from facedeploy.quantize.calibration import Calibration
+from facedeploy.quantize.calibration_table import table_calibration
 from facedeploy.quantize.insert_qdq import SKIP_KEY, check_float, insert_qdq
 from facedeploy.quantize.layers import convolution_names, selected_layers
 from facedeploy.quantize.samples import CalibrationSet, calibration_set, refuse_evaluation_images
@@ -49,7 +50,7 @@ def quantize_model(
     note: Callable[[str], None] = lambda _: None,
     on_image: Progress = lambda done, total: None,
 ) -> QuantizedModel:
-    """Calibrate the model of `config` on the images of `config`, and write its ranges into it.
+    """Calibrate the model of `config` on the images of `config`, or by its table, and write its ranges into it.
 
     None of the images may be one of `evaluation`. `note` is told, a line each, what is worth knowing; `on_image(done,
     total)` after each image. Raises ConfigError: another dtype than int8, a layer that the model lacks; CompileError: a
@@ -98,7 +99,7 @@ def calibrate_model(
 ) -> CalibratedModel:
     """What `quantize` quantizes; parameters and errors are those of `quantize_model`."""
     options, dataset = config.backend.quantize, config.dataset
-    if config.backend.dtype != "int8" or options is None or dataset is None:
+    if config.backend.dtype != "int8" or options is None or (dataset is None and options.ranges is None):
         raise ConfigError(
             f"backend.dtype: got {config.backend.dtype}, quantizing needs a config of int8, such as "
             "build_in/build/mobilenet0.25_int8.yaml"
@@ -108,9 +109,14 @@ def calibrate_model(
     names = convolution_names(model)
     if not names:
         raise CompileError(f"frontend.checkpoint: {checkpoint} has no convolutions, which are what becomes integer")
-    selected_layers(names, options.skip_conv_layers, SKIP_KEY)  # Before the images run: that takes minutes.
-    samples = calibration_set(dataset, note)
-    refuse_evaluation_images(samples, evaluation)
-    calibration = calibrated(model, samples, options, Path(config.workspace.path), note=note, on_image=on_image)
-    normalization = normalization_of(dataset.process_ops)
+    skipped = selected_layers(names, options.skip_conv_layers, SKIP_KEY)  # Before the images run: that takes minutes.
+    normalization = normalization_of(dataset.process_ops) if dataset else None
+    if options.ranges is not None or dataset is None:
+        calibration, lacking = table_calibration(model, Path(options.ranges or ""), skipped, note)
+        options = replace(options, skip_conv_layers=(*options.skip_conv_layers, *sorted(lacking)))
+        samples = CalibrationSet((), dataset.process_ops if dataset else ())
+    else:
+        samples = calibration_set(dataset, note)
+        refuse_evaluation_images(samples, evaluation)
+        calibration = calibrated(model, samples, options, Path(config.workspace.path), note=note, on_image=on_image)
     return CalibratedModel(model, tuple(names), options, samples, calibration, normalization)

@@ -97,6 +97,7 @@ class Evaluate:
 class QuantizeOptions:
     """How int8 ranges are found; `skip_conv_layers` stay float: indices in graph order, names, or patterns.
 
+    `ranges`: a calibration table of TensorRT that has them, so that no images are needed.
     `max_drop`: more layers stay float, the fewest with which no difficulty loses more AP than so many points against
     fp32, both measured on `evaluate`.
     """
@@ -106,8 +107,11 @@ class QuantizeOptions:
     skip_conv_layers: tuple[Index | Text, ...] = ()
     max_drop: Points | None = None
     evaluate: Evaluate | None = None
+    ranges: Text | None = None
 
     def __post_init__(self) -> None:
+        if self.max_drop is not None and self.ranges is not None:
+            raise ValueError("max_drop: ranks layers on the images to calibrate with, which ranges does without")
         if self.max_drop is not None and self.evaluate is None:
             raise ValueError("max_drop: needs evaluate, the images and ground_truth that AP is measured on")
         if self.evaluate is not None and self.max_drop is None:
@@ -194,6 +198,8 @@ def notes(config: BuildConfig) -> tuple[str, ...]:
     ]
     if backend.quantize and backend.dtype != "int8":
         lines.append(f"backend.quantize: for dtype int8 only; it does nothing for {backend.dtype}")
+    elif backend.quantize and backend.quantize.ranges:
+        lines.append("backend.quantize.ranges: no images are run; calibrate_mode, dataset.path and sampler do nothing")
     elif backend.quantize and backend.quantize.calibrate_mode == "max":
         lines.append("backend.quantize.calibrate_mode: max means minmax")
     return tuple(lines)
@@ -208,17 +214,17 @@ def _name_problems(name: str) -> list[str]:
 def _int8_problems(config: BuildConfig) -> list[str]:
     if config.backend.dtype != "int8":
         return []
-    dataset = config.dataset
-    needed = {
-        "backend.quantize": config.backend.quantize,
-        "dataset": dataset,
-        "dataset.path": dataset is None or dataset.path,
-        "dataset.sampler": dataset is None or dataset.sampler,
-    }
+    dataset, quantize = config.dataset, config.backend.quantize
+    needed: dict[str, object] = {"backend.quantize": quantize}
+    if not (quantize and quantize.ranges):
+        needed |= {
+            "dataset": dataset,
+            "dataset.path": dataset is None or dataset.path,
+            "dataset.sampler": dataset is None or dataset.sampler,
+        }
     problems = [
         f"{key}: is missing, backend.dtype int8 needs it to calibrate" for key, value in needed.items() if not value
     ]
-    quantize = config.backend.quantize
     if quantize and quantize.max_drop is not None and not config.graph:
         problems.append("graph.extra_ops: is missing, backend.quantize.max_drop needs the boxes that it makes")
     return problems

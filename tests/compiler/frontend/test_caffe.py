@@ -1,14 +1,17 @@
 """`frontend.type: caffe`: what is compiled of a Caffe net computes what onnxruntime does of its ONNX."""
 
 import shutil
+import struct
 
 import caffe_net
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 
 from facedeploy.compiler.build import compile_model
 from facedeploy.compiler.frontend.checkpoint import read_checkpoint
+from facedeploy.compiler.quantize import quantize_model
 from facedeploy.config.load import load_build_config
 from facedeploy.core.errors import CompileError
 from facedeploy.importers.caffe.to_onnx import import_caffe
@@ -44,7 +47,7 @@ frontend:
   params: {folder}/{params}
   shape: {{data: {shape}}}
   ladder: {ladder}
-backend: {{dtype: fp32}}
+backend: {backend}
 workspace: {{path: {folder}}}
 """
 
@@ -63,8 +66,9 @@ def config_of(tmp_path):
     (tmp_path / "small.prototxt").write_text(PROTOTXT)
     (tmp_path / "small.caffemodel").write_bytes(caffe_net.caffemodel_bytes(blobs))
 
-    def config(shape, ladder=(), params="small.caffemodel"):
-        text = YAML.format(folder=tmp_path, shape=list(shape), ladder=[list(each) for each in ladder], params=params)
+    def config(shape, ladder=(), params="small.caffemodel", backend="{dtype: fp32}"):
+        ladder = [list(each) for each in ladder]
+        text = YAML.format(folder=tmp_path, shape=list(shape), ladder=ladder, params=params, backend=backend)
         (tmp_path / "small.yaml").write_text(text)
         return load_build_config(tmp_path / "small.yaml")
 
@@ -78,14 +82,44 @@ def test_artifact_agrees_with_onnxruntime(config_of, tmp_path, ladder) -> None:
     artifact = compile_model(config_of(shape, ladder))
     assert (artifact.manifest.source.type, artifact.manifest.source.file) == ("caffe", "small.prototxt")
     assert len(artifact.manifest.source.metadata["caffemodel_sha256"]) == 64
-    model = Model.open(artifact.prefix)
+    opened = Model.open(artifact.prefix)
     for rung in artifact.manifest.ladder:
-        at = model.at(rung)
         image = np.random.default_rng(1).standard_normal(rung.input.shape).astype(np.float32)
-        onnx = import_caffe(tmp_path / "small.prototxt", tmp_path / "small.caffemodel", rung.input.shape)
-        session = onnxruntime.InferenceSession(onnx.SerializeToString(), providers=["CPUExecutionProvider"])
+        model = import_caffe(tmp_path / "small.prototxt", tmp_path / "small.caffemodel", rung.input.shape)
+        session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
         (expected,) = session.run(["classes"], {"data": image})
-        np.testing.assert_allclose(at.infer(image)["classes"], expected, atol=1e-4)
+        np.testing.assert_allclose(opened.at(rung).infer(image)["classes"], expected, atol=1e-4)
+
+
+@pytest.mark.skipif(not shutil.which("cc"), reason="compiling needs a C compiler (cc)")
+def test_int8_by_a_calibration_table_needs_no_images(config_of, tmp_path) -> None:
+    shape = (1, 3, 16, 32)
+    exact = import_caffe(tmp_path / "small.prototxt", tmp_path / "small.caffemodel", shape)
+    exact.graph.output.append(onnx.helper.make_empty_tensor_value_info("sum"))
+    image = np.random.default_rng(1).standard_normal(shape).astype(np.float32)
+    session = onnxruntime.InferenceSession(exact.SerializeToString(), providers=["CPUExecutionProvider"])
+    expected, added = session.run(["classes", "sum"], {"data": image})
+    scales = {
+        name: struct.pack(">f", np.abs(array).max() / 127).hex()
+        for name, array in {"data": image, "sum": added}.items()
+    }
+    scales |= {"bn": scales["sum"], "up": scales["sum"]}
+    table = tmp_path / "small.table"
+    table.write_text("TRT-5102-EntropyCalibration2\n" + "".join(f"{name}: {scale}\n" for name, scale in scales.items()))
+    config = config_of(shape, backend=f"{{dtype: int8, quantize: {{ranges: {table}}}}}")
+    said = []
+    quantized = quantize_model(config, note=said.append)
+    assert said[0].endswith("small.table has the ranges of 4 of 4 tensors")
+    assert quantized.in_int8 == ("conv", "score")
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = onnxruntime.InferenceSession(
+        quantized.model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+    (integers,) = session.run(["classes"], {"data": image})
+    got = Model.open(compile_model(config).prefix).infer(image)["classes"]
+    np.testing.assert_allclose(got, integers, atol=1e-3)
+    assert 0 < np.abs(integers - expected).mean() < 0.01
 
 
 def test_ladder_is_refused_where_the_net_crops_or_pads_otherwise(config_of, tmp_path) -> None:
