@@ -15,13 +15,15 @@ def config(**frontend: Any) -> BuildConfig:
     return validate(BuildConfig, data, "it.yaml")
 
 
-def test_caffe_takes_a_file_of_parameters() -> None:
-    assert config(type="caffe", params="net.caffemodel").frontend.params == "net.caffemodel"
+@pytest.mark.parametrize("kind", ["caffe", "mxnet"])
+def test_other_frameworks_take_a_file_of_parameters(kind: str) -> None:
+    assert config(type=kind, params="net.params").frontend.params == "net.params"
 
 
-def test_caffe_without_parameters_is_an_error() -> None:
-    with pytest.raises(ConfigError, match=r"frontend.params: is missing, type caffe needs it: the .caffemodel of the"):
-        config(type="caffe")
+@pytest.mark.parametrize(("kind", "file"), [("caffe", ".caffemodel"), ("mxnet", ".params")])
+def test_a_net_without_parameters_is_an_error(kind: str, file: str) -> None:
+    with pytest.raises(ConfigError, match=rf"frontend.params: is missing, type {kind} needs it: the {file} of the"):
+        config(type=kind)
 
 
 @pytest.mark.parametrize("kind", ["onnx", "torchscript"])

@@ -133,14 +133,14 @@ def test_max_drop_comes_with_what_it_is_measured_on_and_means_nothing_to_floats(
             {"backend.quantize": {"alibrate_mode": "max"}},
             "backend.quantize.alibrate_mode: unknown key, did you mean calibrate_mode?",
         ),
-        (MINIMAL, {"frontend.type": ...}, "frontend.type: is missing, expected onnx, torchscript or caffe"),
+        (MINIMAL, {"frontend.type": ...}, "frontend.type: is missing, expected onnx, torchscript, caffe or mxnet"),
         (MINIMAL, {"name": ..., "model": "m"}, "model: unknown key, did you mean name?"),
         (
             FULL,
             {"graph.extra_ops": {"extra_ops": FULL["graph"]["extra_ops"]}},
             "graph.extra_ops.extra_ops: the section is nested in itself, move its keys up",
         ),
-        (MINIMAL, {"frontend.type": "keras"}, "frontend.type: got 'keras', expected onnx, torchscript or caffe"),
+        (MINIMAL, {"frontend.type": "keras"}, "frontend.type: got 'keras', expected onnx, torchscript, caffe or mxnet"),
         # Values.
         (MINIMAL, {"name": "a/b"}, "name: got 'a/b', expected the name of a folder"),
         (MINIMAL, {"name": ""}, "name: got '', expected text"),
@@ -427,6 +427,6 @@ def test_reference_configs_load_as_they_are(shared_data):
         config = load_build_config(folder / f"{name}.yaml")
         assert (config.name, config.backend.dtype) == (f"{name}_int8", "int8")
     with pytest.raises(
-        ConfigError, match=r"example\.yaml: frontend\.type: got 'keras', expected onnx, torchscript or caffe$"
+        ConfigError, match=r"example\.yaml: frontend\.type: got 'keras', expected onnx, torchscript, caffe or mxnet$"
     ):
         load_build_config(folder / "classification-percentile-example.yaml")

@@ -16,7 +16,7 @@ Shape = Annotated[
 ]
 CalibrateMode = Literal["minmax", "max", "percentile", "kl_divergence", "mse"]
 # Types whose checkpoint is a net without parameters -> what has these.
-PARAMETER_FILES = {"caffe": "the .caffemodel of the .prototxt"}
+PARAMETER_FILES = {"caffe": "the .caffemodel of the .prototxt", "mxnet": "the .params of the symbol"}
 Precision = Literal["fp32", "fp16", "bf16", "int8"]
 
 
@@ -28,7 +28,7 @@ class Frontend:
     `ladder`: more shapes of the same input, which the artifact holds beside it with the same weights.
     """
 
-    type: Literal["onnx", "torchscript", "caffe"]
+    type: Literal["onnx", "torchscript", "caffe", "mxnet"]
     checkpoint: Text
     shape: dict[str, Shape]
     dtype: Literal["fp32"] = "fp32"

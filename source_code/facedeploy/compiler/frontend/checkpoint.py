@@ -4,12 +4,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from facedeploy.compiler.frontend.caffe import caffe_to_onnx
+from facedeploy.compiler.frontend.foreign import foreign_to_onnx
 from facedeploy.compiler.frontend.onnx_file import read_onnx
 from facedeploy.compiler.frontend.torchscript import torchscript_to_onnx
 from facedeploy.config.build_config import Frontend
 from facedeploy.core.errors import CompileError
+from facedeploy.core.requirement import require
 from facedeploy.core.tensor_spec import TensorSpec
+from facedeploy.importers.caffe.to_onnx import import_caffe
 
 # Where `cd source_code && python export.py` leaves what the shipped configs name.
 EXPORT_FOLDER = Path("source_code")
@@ -51,7 +53,7 @@ def image_specs(frontend: Frontend) -> list[TensorSpec]:
 def read_checkpoint(path: Path, frontend: Frontend) -> Any:
     """The onnx.ModelProto in a file of `frontend.type`.
 
-    Raises what `read_onnx`, `torchscript_to_onnx`, `find_params` and `caffe_to_onnx` raise.
+    Raises what `read_onnx`, `torchscript_to_onnx`, `find_params` and `foreign_to_onnx` raise.
     """
     match frontend.type:
         case "onnx":
@@ -59,7 +61,12 @@ def read_checkpoint(path: Path, frontend: Frontend) -> Any:
         case "torchscript":
             return torchscript_to_onnx(path, image_spec(frontend))
         case "caffe":
-            return caffe_to_onnx(path, find_params(frontend), frontend.shapes)
+            return foreign_to_onnx(import_caffe, path, find_params(frontend), frontend.shapes)
+        case "mxnet":
+            require("onnx", "compile", "Importing an MXNet model")
+            from facedeploy.importers.mxnet.import_mxnet import import_mxnet
+
+            return foreign_to_onnx(import_mxnet, path, find_params(frontend), frontend.shapes)
 
 
 def _absence(path: Path) -> str:
