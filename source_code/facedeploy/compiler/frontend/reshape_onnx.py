@@ -49,6 +49,8 @@ def reshape_onnx(model: Any, known: TensorSpec, image: TensorSpec) -> Any:
         old, new = before[source], after[source]
         if old == new and node.op_type != "Resize":  # Which may have to make a row less of the same.
             continue
+        if node.op_type == "Reshape" and _says_itself(constants[node.input[1]], old, new):
+            continue
         if place is None:
             if any(old[axis] != new[axis] for axis in _axes(node, constants, len(old))):
                 raise ValueError(f"{_called(node)} may count what changes with the shape")
@@ -65,6 +67,12 @@ def reshape_onnx(model: Any, known: TensorSpec, image: TensorSpec) -> Any:
         graph.initializer.append(onnx.numpy_helper.from_array(np.array(sizes, np.int64), node.input[place]))
         after = {}  # What follows gets other shapes.
     return reshaped
+
+
+def _says_itself(numbers: Any, old: Shape, new: Shape) -> bool:
+    """Whether each side that changes is copied (0) or worked out (-1) by a Reshape of these numbers, in its place."""
+    changed = [axis for axis, (was, size) in enumerate(zip(old, new, strict=True)) if was != size]
+    return all(axis < len(numbers) and numbers[axis] in (0, -1) for axis in changed)
 
 
 def _called(node: Any) -> str:
