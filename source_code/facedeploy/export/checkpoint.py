@@ -1,4 +1,4 @@
-"""A Pytorch_Retinaface checkpoint becomes weights of the model asked for, or one clear error."""
+"""A PyTorch checkpoint becomes weights of the model asked for, or one clear error."""
 
 import hashlib
 import io
@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from facedeploy.core.errors import CheckpointError
-from facedeploy.export.known_checkpoints import KNOWN_CHECKPOINTS, KnownCheckpoint
+from facedeploy.export.known_checkpoints import KNOWN_CHECKPOINTS
 from facedeploy.export.weights import Weights, fit_state
-from facedeploy.models.specs import MODELS, ModelSpec
+from facedeploy.models.specs import ModelSpec
 
 
 def load_checkpoint(path: Path, spec: ModelSpec) -> Weights:
@@ -25,7 +25,7 @@ def load_checkpoint(path: Path, spec: ModelSpec) -> Weights:
     digest = hashlib.sha256(content).hexdigest()
     known = KNOWN_CHECKPOINTS.get(digest)
     if known and known.model != spec.name:
-        raise CheckpointError(f"{path}: this is {known.title}{_other_net(known, spec)}")
+        raise CheckpointError(f"{path}: this is {known.title}, not {spec.name}: use --model_name {known.model}")
     state = fit_state(spec, _state_dict(path, _unpickle(path, content)), str(path))
     if known:
         return Weights(state, f"{path}, {known.title}", digest)
@@ -46,13 +46,6 @@ def _read(path: Path) -> bytes:
     if not content:
         raise CheckpointError(f"{path}: is empty; fetch the checkpoint again")
     return content
-
-
-def _other_net(known: KnownCheckpoint, spec: ModelSpec) -> str:
-    if known.model:
-        return f", not {spec.name}: use --model_name {known.model}"
-    remark = f" ({known.remark})" if known.remark else ""
-    return f", which this version does not export{remark}; it exports {', '.join(MODELS)}"
 
 
 def _unpickle(path: Path, content: bytes) -> object:

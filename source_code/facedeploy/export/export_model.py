@@ -13,7 +13,6 @@ from facedeploy.export.graph_metadata import graph_metadata
 from facedeploy.export.onnx_graph import onnx_graph
 from facedeploy.export.opset import DEFAULT_OPSET, check_opset
 from facedeploy.export.parity import (
-    OUTPUTS,
     OutputParity,
     check_parity,
     compare,
@@ -84,9 +83,9 @@ def export_model(
             check_parity(torchscript_parity, str(torchscript_path))
 
             onnx_file = unfinished.enter_context(atomic_path(onnx_path))
-            onnx.save(onnx_graph(net, shape, opset, metadata), onnx_file)
+            onnx.save(onnx_graph(net, shape, opset, metadata, output_names=spec.outputs), onnx_file)
             outputs = run_onnx(onnx_file, x)
-            onnx_parity = compare([outputs[name] for name in OUTPUTS], expected)
+            onnx_parity = compare([outputs[name] for name in spec.outputs], expected)
             check_parity(onnx_parity, str(onnx_path))
     except OSError as error:
         raise ConfigError(f"{output_dir}: cannot be written ({error.strerror}): choose another --output_dir") from error

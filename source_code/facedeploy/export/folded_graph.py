@@ -11,7 +11,7 @@ from onnx import numpy_helper
 from torch import Tensor, nn
 
 from facedeploy.core.errors import CheckpointError
-from facedeploy.models.retinaface import RetinaFace
+from facedeploy.models.nets import new_net
 from facedeploy.models.specs import ModelSpec
 
 FoldedConv = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]
@@ -30,7 +30,7 @@ def unfold(spec: ModelSpec, graph_bytes: bytes, origin: str) -> dict[str, Tensor
     waiting: dict[tuple[int, ...], deque[FoldedConv]] = defaultdict(deque)
     for folded in _folded_convolutions(graph):
         waiting[folded[0].shape].append(folded)
-    net = RetinaFace(spec).eval().requires_grad_(False)
+    net = new_net(spec).eval().requires_grad_(False)
     for convolution, norm in _convolutions_as_run(net):
         shape = tuple(convolution.weight.shape)
         if not waiting[shape]:
@@ -63,7 +63,7 @@ def _folded_convolutions(graph: onnx.GraphProto) -> list[FoldedConv]:
     return [(arrays[weight], arrays[bias]) for weight, bias in names]
 
 
-def _convolutions_as_run(net: RetinaFace) -> list[tuple[nn.Conv2d, nn.BatchNorm2d | None]]:
+def _convolutions_as_run(net: nn.Module) -> list[tuple[nn.Conv2d, nn.BatchNorm2d | None]]:
     """The net's convolutions in the order of its forward pass, each with the batch norm that follows it, if any."""
     run: list[nn.Module] = []
     layers = [module for module in net.modules() if isinstance(module, (nn.Conv2d, nn.BatchNorm2d))]

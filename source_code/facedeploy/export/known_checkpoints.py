@@ -7,11 +7,10 @@ from types import MappingProxyType
 
 @dataclass(frozen=True)
 class KnownCheckpoint:
-    """`model` is the name in `models.specs.MODELS`; None: a net that this version does not export."""
+    """`model` is the name in `models.specs.MODELS`."""
 
     title: str
-    model: str | None
-    remark: str = ""
+    model: str
 
 
 _FACE_DETECTOR_1MB = "of Face-Detector-1MB-with-landmark"
@@ -26,15 +25,19 @@ KNOWN_CHECKPOINTS: Mapping[str, KnownCheckpoint] = MappingProxyType(
         ),
         "ed6fa7d45a5179f03cb5ce82c73b0c6711372968e53782e88395acee88d319e1": KnownCheckpoint(
             f"the RetinaFace mobilenet0.25 {_FACE_DETECTOR_1MB} (ReLU, min_sizes 10 20 32 64 128 256)",
-            None,
-            "it would load into mobilenet0.25 and detect badly",
+            "mobilenet0.25_FD1MB",
         ),
         "76cdb587b2cf5f91b3836b66a652a0f7a91891758cd4fb0b07e4b7527af1c651": KnownCheckpoint(
-            f"the slim net {_FACE_DETECTOR_1MB}", None
+            f"the slim net {_FACE_DETECTOR_1MB}", "slim"
         ),
         "b22c45855bff5c4eb84e9973e2ee8a980639aa194ec66f33a87ce712f9d44c28": KnownCheckpoint(
-            f"the RFB net {_FACE_DETECTOR_1MB}", None
+            f"the RFB net {_FACE_DETECTOR_1MB}", "RFB"
         ),
-        "331f715b695ebd4c955713e51c32c7133595dbcedf982e39640bd8309b5404cd": KnownCheckpoint("lightDSFD", None),
+        "331f715b695ebd4c955713e51c32c7133595dbcedf982e39640bd8309b5404cd": KnownCheckpoint(
+            "lightDSFD", "lightDSFD"
+        ),
+        "76ea889083f2dddaa87cbaf4cff6bb70e3e34c83fb0ab8de7b2df15eaf78caf1": KnownCheckpoint(
+            "the DSFD of DSFD-Pytorch-Inference (WIDERFace_DSFD_RES152.pth)", "DSFD"
+        ),
     }
 )

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from facedeploy.export.opset import DEFAULT_OPSET, check_opset
-from facedeploy.export.parity import OUTPUTS
+from facedeploy.models.specs import OUTPUTS
 
 
 def onnx_graph(

@@ -8,14 +8,13 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 import torch
+from torch import nn
 
 from facedeploy.core.errors import FacedeployError
-from facedeploy.models.retinaface import RetinaFace
-from facedeploy.models.specs import ModelSpec
+from facedeploy.models.specs import OUTPUTS, ModelSpec
 
 FloatArray = npt.NDArray[np.float32]
 
-OUTPUTS = ("loc", "conf", "landms")
 TOLERANCE = 1e-4
 
 
@@ -45,8 +44,8 @@ def noise_pixels(spec: ModelSpec, shape: tuple[int, int, int, int], seed: int = 
     return (pixels / scale - mean) / std
 
 
-def run_eager(net: RetinaFace, x: FloatArray) -> list[FloatArray]:
-    """loc, conf, landms of the net as it is."""
+def run_eager(net: nn.Module, x: FloatArray) -> list[FloatArray]:
+    """loc, conf and, of a net that has them, landms, as the net computes them."""
     with torch.inference_mode():
         return [output.numpy() for output in net(torch.from_numpy(x))]
 
@@ -68,14 +67,14 @@ def run_onnx(model: Path | bytes, x: FloatArray) -> dict[str, FloatArray]:
 
 
 def compare(got: Sequence[FloatArray], expected: Sequence[FloatArray]) -> tuple[OutputParity, ...]:
-    """Parity of each of `OUTPUTS`; arrays of different shapes are infinitely far apart."""
+    """Parity of each of `OUTPUTS`, of which the last may be missing in both; arrays of different shapes are infinitely far apart."""
     return tuple(
         OutputParity(
             name,
             float(np.abs(a - b).max()) if a.shape == b.shape else float("inf"),
             TOLERANCE * max(1.0, float(np.abs(b).max())),
         )
-        for name, a, b in zip(OUTPUTS, got, expected, strict=True)
+        for name, a, b in zip(OUTPUTS[: len(expected)], got, expected, strict=True)
     )
 
 

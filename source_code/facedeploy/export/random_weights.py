@@ -5,8 +5,9 @@ from torch import nn
 
 from facedeploy.core.errors import ConfigError
 from facedeploy.export.weights import Weights
+from facedeploy.models.layers import Predictor
+from facedeploy.models.nets import new_net
 from facedeploy.models.resnet import Bottleneck
-from facedeploy.models.retinaface import Head, RetinaFace
 from facedeploy.models.specs import ModelSpec
 
 MAX_SEED = 2**63 - 1
@@ -23,11 +24,13 @@ def random_weights(spec: ModelSpec, seed: int) -> Weights:
     if not 0 <= seed <= MAX_SEED:
         raise ConfigError(f"seed {seed}: expected 0..{MAX_SEED}")
     generator = torch.Generator().manual_seed(seed)
-    net = RetinaFace(spec).requires_grad_(False)
+    net = new_net(spec).requires_grad_(False)
     norms = []
     for module in net.modules():
         if isinstance(module, nn.Conv2d):
             module.weight.normal_(0.0, (2.0 / module.weight[0].numel()) ** 0.5, generator=generator)
+            if module.bias is not None:
+                module.bias.zero_()
         elif isinstance(module, nn.BatchNorm2d):
             module.weight.uniform_(0.9, 1.1, generator=generator)
             module.bias.normal_(0.0, 0.1, generator=generator)
@@ -38,10 +41,9 @@ def random_weights(spec: ModelSpec, seed: int) -> Weights:
     for module in net.modules():
         if isinstance(module, Bottleneck):
             module.bn3.weight.mul_(0.25)  # Sixteen branches at full variance would make their sum explode.
-        elif isinstance(module, Head) and module.conv1x1.bias is not None:
-            module.conv1x1.weight.mul_(0.25)  # Boxes of sizes that the exponential of decoding leaves finite.
-            module.conv1x1.bias.zero_()
-            if module.values == 2:
-                module.conv1x1.bias[1::2] = FACE_LOGIT
+        elif isinstance(module, Predictor) and module.bias is not None:
+            module.weight.mul_(0.25)  # Boxes of sizes that the exponential of decoding leaves finite.
+            if module.face is not None:
+                module.bias[module.face] = FACE_LOGIT
     note = "random weights: speed and numerics mean something, accuracy is meaningless"
     return Weights(net.state_dict(), f"random, seed {seed}", None, (note,))

@@ -7,13 +7,11 @@ from pathlib import Path
 from zipfile import ZipFile, ZipInfo
 
 import torch
-from torch import Tensor
-
-from facedeploy.models.retinaface import RetinaFace
+from torch import Tensor, nn
 
 
 def write_torchscript(
-    path: Path, net: RetinaFace, shape: tuple[int, int, int, int], metadata: Mapping[str, str] | None = None
+    path: Path, net: nn.Module, shape: tuple[int, int, int, int], metadata: Mapping[str, str] | None = None
 ) -> None:
     """Trace `net` for an input of `shape` (N, 3, H, W); `metadata` entries become extra files of the archive.
 
@@ -21,8 +19,8 @@ def write_torchscript(
     """
 
     # A traced function, unlike a module, is not numbered by how much this process has traced before.
-    def forward(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        outputs: tuple[Tensor, Tensor, Tensor] = net(x)
+    def forward(x: Tensor) -> tuple[Tensor, ...]:
+        outputs: tuple[Tensor, ...] = net(x)
         return outputs
 
     with warnings.catch_warnings():

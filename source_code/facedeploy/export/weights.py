@@ -4,10 +4,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from facedeploy.core.errors import CheckpointError
-from facedeploy.models.retinaface import RetinaFace
+from facedeploy.models.nets import new_net
 from facedeploy.models.specs import MODELS, ModelSpec
 
 COUNTER = "num_batches_tracked"  # Batch norm's training counter: absent in old checkpoints, and inference ignores it.
@@ -15,7 +15,7 @@ COUNTER = "num_batches_tracked"  # Batch norm's training counter: absent in old 
 
 @dataclass(frozen=True, eq=False)
 class Weights:
-    """`state` has the names and shapes of a RetinaFace's state dict, values float32 and finite.
+    """`state` has the names and shapes of a net's state dict, values float32 and finite.
 
     `source` is one line for people; `sha256` is that of the bytes the weights were read from, None when they were
     made here; `notes` are sentences that the user should see.
@@ -27,10 +27,10 @@ class Weights:
     notes: tuple[str, ...] = ()
 
 
-def build_net(spec: ModelSpec, weights: Weights) -> RetinaFace:
+def build_net(spec: ModelSpec, weights: Weights) -> nn.Module:
     """The net with its weights, in eval mode, without gradients."""
     with torch.device("meta"):
-        net = RetinaFace(spec)
+        net = new_net(spec)
     net.load_state_dict(dict(weights.state), assign=True)
     return net.eval().requires_grad_(False)
 
@@ -66,7 +66,7 @@ def fit_state(spec: ModelSpec, state: Mapping[str, Tensor], origin: str) -> dict
 
 def _shapes(spec: ModelSpec) -> dict[str, tuple[int, ...]]:
     with torch.device("meta"):
-        return {name: tuple(value.shape) for name, value in RetinaFace(spec).state_dict().items()}
+        return {name: tuple(value.shape) for name, value in new_net(spec).state_dict().items()}
 
 
 def _misfits(expected: Mapping[str, tuple[int, ...]], state: Mapping[str, Tensor]) -> list[str]:

@@ -5,8 +5,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from facedeploy.models.retinaface import RetinaFace
-
 
 @dataclass(frozen=True)
 class Flops:
@@ -16,7 +14,7 @@ class Flops:
     total: int
 
 
-def count_flops(net: RetinaFace, size_hw: tuple[int, int]) -> Flops:
+def count_flops(net: nn.Module, size_hw: tuple[int, int]) -> Flops:
     """Run one blank image of (height, width) px and count; a net on the meta device is counted without computing.
 
     The published totals (254.330 M for mobilenet0.25 at 320x320) are multiply-adds of convolutions, + 1 per biased

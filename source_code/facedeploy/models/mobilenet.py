@@ -6,7 +6,9 @@ from facedeploy.models.layers import conv_bn, separable_conv
 
 
 class MobileNetV1(nn.Module):
-    """Three stages: 64, 128 and 256 channels at strides 8, 16 and 32."""
+    """Three stages, at strides 8, 16 and 32."""
+
+    channels = (64, 128, 256)
 
     def __init__(self, slope: float) -> None:
         super().__init__()

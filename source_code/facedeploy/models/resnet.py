@@ -38,7 +38,9 @@ def layer(in_channels: int, width: int, blocks: int, stride: int) -> nn.Sequenti
 
 
 class ResNet50(nn.Module):
-    """Four layers of 3, 4, 6 and 3 bottlenecks; the last three give 512, 1024, 2048 channels at strides 8, 16, 32."""
+    """Four layers of 3, 4, 6 and 3 bottlenecks; the last three are at strides 8, 16 and 32."""
+
+    channels = (512, 1024, 2048)
 
     def __init__(self) -> None:
         super().__init__()

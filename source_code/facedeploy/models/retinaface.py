@@ -6,7 +6,7 @@ Attribute names are those of Pytorch_Retinaface, mixed case and all, since they 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from facedeploy.models.layers import concat, conv_bn, static_size, upsample_like
+from facedeploy.models.layers import concat, conv_bn, per_prior, predictor, upsample_like
 from facedeploy.models.mobilenet import MobileNetV1
 from facedeploy.models.resnet import ResNet50
 from facedeploy.models.specs import ModelSpec
@@ -56,26 +56,22 @@ class Head(nn.Module):
     def __init__(self, channels: int, priors_per_cell: int, values: int) -> None:
         super().__init__()
         self.values = values
-        self.conv1x1 = nn.Conv2d(channels, priors_per_cell * values, 1)
+        self.conv1x1 = predictor(channels, priors_per_cell, values)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, h, w) -> (N, h * w * priors_per_cell, values), row major."""
-        y = self.conv1x1(x)
-        batch, channels, height, width = static_size(y)
-        return y.permute(0, 2, 3, 1).reshape(batch, height * width * channels // self.values, self.values)
+        return per_prior(self.conv1x1(x), self.values)
 
 
 class RetinaFace(nn.Module):
-    """(N, 3, H, W) pixels minus mean -> loc (N, P, 4), conf (N, P, 2) after softmax, landms (N, P, 10).
-
-    P is `spec.priors.count((H, W))`; any H and W of 1 px or more. The weights are PyTorch's defaults until loaded.
-    """
+    """(N, 3, H, W) pixels minus mean -> loc (N, P, 4), conf (N, P, 2) after softmax, landms (N, P, 10)."""
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
-        slope, channels = spec.negative_slope, spec.channels
+        slope = spec.negative_slope
         self.body = ResNet50() if spec.backbone == "Resnet50" else MobileNetV1(slope)
-        self.fpn = FPN(spec.feature_channels, channels, slope)
+        channels = 256 if spec.backbone == "Resnet50" else 64
+        self.fpn = FPN(self.body.channels, channels, slope)
         self.ssh1, self.ssh2, self.ssh3 = (SSH(channels, slope) for _ in spec.priors.strides)
         self.ClassHead, self.BboxHead, self.LandmarkHead = (
             nn.ModuleList(Head(channels, len(sizes), values) for sizes in spec.priors.min_sizes)
