@@ -74,8 +74,18 @@ def test_missing_unexpected_and_reshaped_entries_are_named(tmp_path: Path, spec:
 
 
 def test_checkpoint_of_another_model_names_that_model(tmp_path: Path, state: State) -> None:
-    with pytest.raises(CheckpointError, match=r"those of --model_name mobilenet0\.25 or mobilenet0\.25_relu$"):
+    with pytest.raises(
+        CheckpointError, match=r"those of --model_name mobilenet0\.25 or mobilenet0\.25_relu or mobilenet0\.25_FD1MB$"
+    ):
         load_checkpoint(saved(tmp_path, state), MODELS["Resnet50"])
+
+
+@pytest.mark.parametrize(("name", "other"), [("slim", "RFB"), ("RFB", "slim"), ("lightDSFD", "slim")])
+def test_retrained_checkpoint_of_another_net_names_that_net(tmp_path: Path, name: str, other: str) -> None:
+    path = saved(tmp_path, dict(random_weights(MODELS[name], 1).state))
+    assert "unknown" in load_checkpoint(path, MODELS[name]).source
+    with pytest.raises(CheckpointError, match=rf"does not fit {other}: [^\n]*those of --model_name {name}$"):
+        load_checkpoint(path, MODELS[other])
 
 
 def test_resnet50_checkpoint_loads(tmp_path: Path) -> None:
@@ -164,6 +174,10 @@ def test_code_in_a_pickle_never_runs(tmp_path: Path, spec: ModelSpec) -> None:
     [
         ("mobilenet0.25_Final.pth", "mobilenet0.25", "the official mobilenet0.25"),
         ("mobilenet0.25_relu_2019-09.pth", "mobilenet0.25_relu", "the first release"),
+        ("mobilenet0.25_FD1MB_Final.pth", "mobilenet0.25_FD1MB", "the RetinaFace mobilenet0.25 of Face-Detector-1MB"),
+        ("slim_Final.pth", "slim", "the slim net"),
+        ("RFB_Final.pth", "RFB", "the RFB net"),
+        ("light_DSFD.pth", "lightDSFD", "lightDSFD"),
     ],
 )
 def test_known_checkpoint_is_named(shared_data: Path, file: str, name: str, title: str) -> None:
@@ -178,10 +192,10 @@ def test_known_checkpoint_is_named(shared_data: Path, file: str, name: str, titl
         ("mobilenet0.25_relu_2019-09.pth", "mobilenet0.25", "use --model_name mobilenet0.25_relu$"),
         ("mobilenet0.25_Final.pth", "mobilenet0.25_relu", "use --model_name mobilenet0.25$"),
         ("mobilenet0.25_Final.pth", "Resnet50", "use --model_name mobilenet0.25$"),
-        ("mobilenet0.25_FD1MB_Final.pth", "mobilenet0.25", "Face-Detector-1MB.*does not export.*detect badly"),
-        ("slim_Final.pth", "mobilenet0.25", "slim.*does not export"),
-        ("RFB_Final.pth", "mobilenet0.25", "RFB.*does not export"),
-        ("light_DSFD.pth", "Resnet50", "lightDSFD.*does not export"),
+        ("mobilenet0.25_FD1MB_Final.pth", "mobilenet0.25", "not mobilenet0.25: use --model_name mobilenet0.25_FD1MB$"),
+        ("slim_Final.pth", "RFB", "this is the slim net .*, not RFB: use --model_name slim$"),
+        ("RFB_Final.pth", "slim", "this is the RFB net .*, not slim: use --model_name RFB$"),
+        ("light_DSFD.pth", "DSFD", "this is lightDSFD, not DSFD: use --model_name lightDSFD$"),
     ],
 )
 def test_known_checkpoint_of_another_net_is_refused(shared_data: Path, file: str, name: str, said: str) -> None:
@@ -192,4 +206,4 @@ def test_known_checkpoint_of_another_net_is_refused(shared_data: Path, file: str
 def test_known_checkpoints_are_of_models_that_exist() -> None:
     for sha256, known in KNOWN_CHECKPOINTS.items():
         assert len(bytes.fromhex(sha256)) == 32
-        assert known.model is None or known.model in MODELS
+        assert known.model in MODELS

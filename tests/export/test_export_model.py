@@ -12,10 +12,10 @@ from facedeploy.export import export_model as module
 from facedeploy.export.export_model import ExportReport, export_model
 from facedeploy.export.onnx_graph import onnx_graph
 from facedeploy.export.opset import OPSETS
-from facedeploy.export.parity import OUTPUTS, ParityError, compare, noise_pixels, run_eager, run_onnx, run_torchscript
+from facedeploy.export.parity import ParityError, compare, noise_pixels, run_eager, run_onnx, run_torchscript
 from facedeploy.export.random_weights import random_weights
 from facedeploy.export.weights import Weights, build_net
-from facedeploy.models.specs import MODELS, ModelSpec
+from facedeploy.models.specs import MODELS, OUTPUTS, ModelSpec
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def check_against_eager(report: ExportReport, spec: ModelSpec, weights: Weights)
     x = noise_pixels(spec, (report.batch, 3, *report.size_hw), seed=9)
     expected = run_eager(build_net(spec, weights), x)
     by_name = run_onnx(report.onnx.path, x)
-    for got in (run_torchscript(report.torchscript.path, x), [by_name[output] for output in OUTPUTS]):
+    for got in (run_torchscript(report.torchscript.path, x), [by_name[output] for output in spec.outputs]):
         for a, b in zip(got, expected, strict=True):
             assert np.abs(a - b).max() <= 1e-4 * max(1, np.abs(b).max())
 
@@ -107,6 +107,23 @@ def test_resnet50_exports(tmp_path: Path) -> None:
     report = export_model(spec, (64, 64), weights=random_weights(spec, 0), output_dir=tmp_path)
     assert report.parameters == spec.parameters
     assert "LeakyRelu" not in {node.op_type for node in onnx.load(report.onnx.path).graph.node}
+
+
+@pytest.mark.parametrize("hw", [(64, 96), (100, 75)])
+@pytest.mark.parametrize("name", ["mobilenet0.25_FD1MB", "slim", "RFB", "lightDSFD"])
+def test_other_nets_export(tmp_path: Path, name: str, hw: tuple[int, int]) -> None:
+    spec = MODELS[name]
+    weights = random_weights(spec, 0)
+    report = export_model(spec, hw, weights=weights, output_dir=tmp_path)
+    check_against_eager(report, spec, weights)
+    assert report.parameters == spec.parameters
+    assert tuple(parity.name for parity in report.onnx.parity) == spec.outputs
+    model = onnx.load(report.onnx.path)
+    assert tuple(value.name for value in model.graph.output) == spec.outputs
+    assert "BatchNormalization" not in {node.op_type for node in model.graph.node}
+    told = {entry.key: entry.value for entry in model.metadata_props}
+    assert told["facedeploy.model"] == name
+    assert tuple(map(tuple, json.loads(told["facedeploy.priors"])["min_sizes"])) == spec.priors.min_sizes
 
 
 @pytest.mark.parametrize(("broken", "value"), [("run_torchscript", 1.0), ("run_onnx", float("nan"))])

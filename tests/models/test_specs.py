@@ -9,7 +9,16 @@ from facedeploy.models.specs import MODELS, find_model
 
 
 def test_find_model_returns_the_spec_of_each_name() -> None:
-    assert list(MODELS) == ["mobilenet0.25", "mobilenet0.25_relu", "Resnet50"]
+    assert list(MODELS) == [
+        "mobilenet0.25",
+        "mobilenet0.25_relu",
+        "Resnet50",
+        "mobilenet0.25_FD1MB",
+        "slim",
+        "RFB",
+        "lightDSFD",
+        "DSFD",
+    ]
     assert all(find_model(name).name == name for name in MODELS)
 
 
@@ -20,6 +29,8 @@ def test_find_model_returns_the_spec_of_each_name() -> None:
         ("ResNet50", "Resnet50"),
         ("mobilenet0_25", "mobilenet0.25"),
         ("MobileNet0.25", "mobilenet0.25"),
+        ("Slim", "slim"),
+        ("light_DSFD", "lightDSFD"),
     ],
 )
 def test_find_model_names_the_nearest_when_the_name_is_close(name: str, meant: str) -> None:

@@ -33,9 +33,7 @@ KNOWN_CHECKPOINTS: Mapping[str, KnownCheckpoint] = MappingProxyType(
         "b22c45855bff5c4eb84e9973e2ee8a980639aa194ec66f33a87ce712f9d44c28": KnownCheckpoint(
             f"the RFB net {_FACE_DETECTOR_1MB}", "RFB"
         ),
-        "331f715b695ebd4c955713e51c32c7133595dbcedf982e39640bd8309b5404cd": KnownCheckpoint(
-            "lightDSFD", "lightDSFD"
-        ),
+        "331f715b695ebd4c955713e51c32c7133595dbcedf982e39640bd8309b5404cd": KnownCheckpoint("lightDSFD", "lightDSFD"),
         "76ea889083f2dddaa87cbaf4cff6bb70e3e34c83fb0ab8de7b2df15eaf78caf1": KnownCheckpoint(
             "the DSFD of DSFD-Pytorch-Inference (WIDERFace_DSFD_RES152.pth)", "DSFD"
         ),

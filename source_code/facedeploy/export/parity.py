@@ -67,7 +67,7 @@ def run_onnx(model: Path | bytes, x: FloatArray) -> dict[str, FloatArray]:
 
 
 def compare(got: Sequence[FloatArray], expected: Sequence[FloatArray]) -> tuple[OutputParity, ...]:
-    """Parity of each of `OUTPUTS`, of which the last may be missing in both; arrays of different shapes are infinitely far apart."""
+    """Parity of each of `OUTPUTS`, without landms where there are none; arrays of different shapes are infinitely apart."""
     return tuple(
         OutputParity(
             name,

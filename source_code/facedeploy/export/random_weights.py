@@ -5,7 +5,7 @@ from torch import nn
 
 from facedeploy.core.errors import ConfigError
 from facedeploy.export.weights import Weights
-from facedeploy.models.layers import Predictor
+from facedeploy.models.layers import Factor, Predictor
 from facedeploy.models.nets import new_net
 from facedeploy.models.resnet import Bottleneck
 from facedeploy.models.specs import ModelSpec
@@ -38,9 +38,12 @@ def random_weights(spec: ModelSpec, seed: int) -> Weights:
             module.running_var = torch.empty_like(module.bias).uniform_(0.9, 1.1, generator=generator)
             norms.append(module)
     norms[0].running_var = torch.full_like(norms[0].bias, 2.0 * PIXEL_VARIANCE)  # The stem's input is pixels.
+    branches = sum(isinstance(module, Bottleneck) for module in net.modules())
     for module in net.modules():
         if isinstance(module, Bottleneck):
-            module.bn3.weight.mul_(0.25)  # Sixteen branches at full variance would make their sum explode.
+            module.bn3.weight.mul_(branches**-0.5)  # At full variance their sum would explode.
+        elif isinstance(module, Factor):
+            module.weight.mul_(0.5)  # No ReLU follows that would halve the variance, and products grow level by level.
         elif isinstance(module, Predictor) and module.bias is not None:
             module.weight.mul_(0.25)  # Boxes of sizes that the exponential of decoding leaves finite.
             if module.face is not None:

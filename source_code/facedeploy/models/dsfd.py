@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from facedeploy.models.layers import Predictor, concat, per_prior, upsample_product
+from facedeploy.models.layers import Factor, Predictor, concat, per_prior, upsample_product
 from facedeploy.models.resnet import layer
 from facedeploy.models.specs import ModelSpec
 
@@ -73,9 +73,9 @@ class DSFD(nn.Module):
         self.layer5 = _shrinking(2048, 512, 512)
         self.layer6 = _shrinking(512, 128, 256)
         self.latlayer3, self.latlayer2, self.latlayer1 = (
-            nn.Conv2d(above, channels, 1) for channels, above in ((1024, 2048), (512, 1024), (256, 512))
+            Factor(above, channels) for channels, above in ((1024, 2048), (512, 1024), (256, 512))
         )
-        self.smooth3, self.smooth2, self.smooth1 = (nn.Conv2d(channels, channels, 1) for channels in (1024, 512, 256))
+        self.smooth3, self.smooth2, self.smooth1 = (Factor(channels, channels) for channels in (1024, 512, 256))
         self.cpm3_3, self.cpm4_3, self.cpm5_3, self.cpm7, self.cpm6_2, self.cpm7_2 = map(FEM, CHANNELS)
         further = (0, 1, 2, 2, 2, 2)  # Anchors a cell of each level that training has, and detecting has not.
         faces = (slice(3, 4), *[slice(0, 3)] * 5)

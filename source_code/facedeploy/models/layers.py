@@ -99,6 +99,13 @@ def upsample_like(x: Tensor, target: Tensor) -> Tensor:
     return F.interpolate(x, size=static_size(target)[2:], mode="nearest")
 
 
+class Factor(nn.Conv2d):
+    """1x1 convolution of a feature that `upsample_product` multiplies with another."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__(in_channels, out_channels, 1)
+
+
 def upsample_product(x: Tensor, lateral: Tensor) -> Tensor:
     """`lateral` times `x`, bilinearly resized (corners on corners) to its height and width, whatever their ratio."""
     return lateral * F.interpolate(x, size=static_size(lateral)[2:], mode="bilinear", align_corners=True)

@@ -18,7 +18,7 @@ def torchscript_to_onnx(path: Path, image: TensorSpec) -> Any:
     torch = require("torch", "export", "frontend.type: torchscript is converted to ONNX through torch, which")
     require("onnxsim", "export", "Converting TorchScript")
     from facedeploy.export.onnx_graph import onnx_graph
-    from facedeploy.export.parity import OUTPUTS
+    from facedeploy.models.specs import OUTPUTS
 
     try:
         module = torch.jit.load(str(path), map_location="cpu").eval()
