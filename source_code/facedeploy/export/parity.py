@@ -67,7 +67,7 @@ def run_onnx(model: Path | bytes, x: FloatArray) -> dict[str, FloatArray]:
 
 
 def compare(got: Sequence[FloatArray], expected: Sequence[FloatArray]) -> tuple[OutputParity, ...]:
-    """Parity of each of `OUTPUTS`, without landms where there are none; arrays of different shapes are infinitely apart."""
+    """Parity of each of `OUTPUTS`, the last of which may be missing; other shapes are infinitely far apart."""
     return tuple(
         OutputParity(
             name,
