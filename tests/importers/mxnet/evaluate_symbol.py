@@ -87,9 +87,7 @@ def _evaluate(op: str, a: dict[str, Any], inputs: list[Array]) -> Array:
         case "Flatten":
             return x.reshape(len(x), -1)
         case "SoftmaxActivation":
-            if a.get("mode", "instance") == "channel":
-                return _softmax(x, 1)
-            return _softmax(x.reshape(len(x), -1), 1).reshape(x.shape)
+            return _softmax(x, 1 if a.get("mode", "instance") == "channel" else -1)
         case "softmax":
             return _softmax(x, a.get("axis", -1))
         case "SoftmaxOutput":

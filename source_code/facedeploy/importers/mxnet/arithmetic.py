@@ -2,6 +2,7 @@
 
 from functools import partial
 from itertools import zip_longest
+from math import prod
 
 from facedeploy.importers.mxnet.graph import Layer, Operators, Tensor
 
@@ -51,7 +52,8 @@ def _softmax_activation(layer: Layer) -> Tensor:
     mode = layer.attributes.choice("mode", ("instance", "channel"), "instance")
     layer.attributes.finish()
     layer.expect_inputs(1)
-    return _softmax_of(layer, flat=mode == "instance", axis=1)
+    # For each instance, the documentation says; MXNet 1.9.1 on a CPU takes the last axis of any number of dimensions.
+    return _softmax_of(layer, 1 if mode == "channel" else -1)
 
 
 def _softmax(layer: Layer) -> Tensor:
@@ -61,7 +63,7 @@ def _softmax(layer: Layer) -> Tensor:
     layer.attributes.only("use_length", "False", "false", "0")
     layer.attributes.finish()
     layer.expect_inputs(1)
-    return _softmax_of(layer, flat=False, axis=axis)
+    return _softmax_of(layer, axis)
 
 
 def _softmax_output(layer: Layer) -> Tensor:
@@ -71,22 +73,20 @@ def _softmax_output(layer: Layer) -> Tensor:
     layer.attributes.finish(
         "grad_scale", "ignore_label", "use_ignore", "normalization", "out_grad", "smooth_alpha", "is_hidden_layer"
     )
-    return _softmax_of(layer, flat=not channels and not last, axis=1 if channels and not last else -1)
+    data = layer.data()
+    if last or channels or len(data.shape) == 2:
+        return _softmax_of(layer, -1 if last or not channels else 1)
+    rows = layer.emit("Flatten", [data.name], (data.shape[0], prod(data.shape[1:])), "flat", axis=1)
+    softmax = layer.emit("Softmax", [rows.name], rows.shape, "softmax", axis=1)
+    return layer.emit("Reshape", [softmax.name, layer.constant("sides", data.shape, "int64")], data.shape)
 
 
-def _softmax_of(layer: Layer, *, flat: bool, axis: int) -> Tensor:
+def _softmax_of(layer: Layer, axis: int) -> Tensor:
     data = layer.data()
     rank = len(data.shape)
     if not -rank <= axis < rank:
         layer.refuse(f"axis: got {axis}, its input has {rank} dimensions")
-    if not flat or rank == 2:
-        return layer.emit("Softmax", [data.name], data.shape, axis=axis)
-    numbers = 1
-    for side in data.shape[1:]:
-        numbers *= side
-    rows = layer.emit("Flatten", [data.name], (data.shape[0], numbers), "flat", axis=1)
-    softmax = layer.emit("Softmax", [rows.name], rows.shape, "softmax", axis=1)
-    return layer.emit("Reshape", [softmax.name, layer.constant("sides", data.shape, "int64")], data.shape)
+    return layer.emit("Softmax", [data.name], data.shape, axis=axis)
 
 
 def _elementwise(layer: Layer, op: str) -> Tensor:
