@@ -24,7 +24,7 @@ def reshape_onnx(model: Any, known: TensorSpec, image: TensorSpec) -> Any:
 
     Exporters write sizes as numbers: those of a Resize keep their ratio to what is resized, or become those of a tensor
     that it is added to (45 rows halved are 23, which doubled are 46); those of a Reshape follow the sides that they are
-    made of, or else stay as they are if a 0 among them keeps a side. Raises ValueError for a node of which it cannot be
+    made of, where it does not copy or work out itself what changes. Raises ValueError for a node of which it cannot be
     told what it would do.
     """
     import onnx
@@ -58,7 +58,7 @@ def reshape_onnx(model: Any, known: TensorSpec, image: TensorSpec) -> Any:
         if node.op_type == "Resize":
             sizes = _beside(graph, node, before, after) or _resized(old, before[made], new)
         else:
-            sizes = _regrouped(old, before[made], new) or _followed(constants[node.input[place]].tolist(), new)
+            sizes = _regrouped(old, before[made], new)
         if sizes is None:
             raise ValueError(
                 f"{_called(node)} makes {list(before[made])} of {list(old)}, which does not say what of {list(new)}"
@@ -129,15 +129,6 @@ def _regrouped(old: Shape, made: Shape, new: Shape) -> Shape | None:
             return None
         sides[parts[0]] *= Fraction(size, was)
     return _whole(sides)
-
-
-def _followed(written: list[int], new: Shape) -> Shape | None:
-    """As a Reshape has it written, if that keeps a side behind the batch: then it was written for any size."""
-    if 0 not in written[1:] or len(written) > len(new):
-        return None
-    sides = [new[axis] if side == 0 else side for axis, side in enumerate(written)]
-    rest = Fraction(prod(new), prod(side for side in sides if side != -1))
-    return _whole([rest if side == -1 else Fraction(side) for side in sides]) if -1 in sides or rest == 1 else None
 
 
 def _whole(sides: list[Fraction]) -> Shape | None:
