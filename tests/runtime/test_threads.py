@@ -1,6 +1,8 @@
 """How many threads a call uses, and who decides."""
 
 import os
+import subprocess
+import sys
 
 import pytest
 
@@ -13,7 +15,7 @@ from facedeploy.runtime.model import Model
 def cores(monkeypatch):
     """A process that may run on 6 CPUs, and an environment that says nothing."""
     monkeypatch.setattr(threads, "available_cores", lambda: 6)
-    for name in ("TVM_NUM_THREADS", "TVM_BIND_THREADS"):
+    for name in ("TVM_NUM_THREADS", "TVM_BIND_THREADS", "TVM_THREAD_POOL_SPIN_COUNT"):
         monkeypatch.setenv(name, "")  # So that monkeypatch puts it back.
         monkeypatch.delenv(name)
     return monkeypatch
@@ -31,8 +33,31 @@ def test_threads_are_those_asked_for_else_the_configs_else_a_share(cores, asked,
 def test_environment_of_the_user_wins(cores):
     cores.setenv("TVM_NUM_THREADS", "9")
     cores.setenv("TVM_BIND_THREADS", "1")
+    cores.setenv("TVM_THREAD_POOL_SPIN_COUNT", "7")
     assert threads.threads_of_call(None) == threads.threads_of_call(9) == 9
     assert (os.environ["TVM_NUM_THREADS"], os.environ["TVM_BIND_THREADS"]) == ("9", "1")
+    assert os.environ["TVM_THREAD_POOL_SPIN_COUNT"] == "7"
+
+
+SLEEPS = """
+import sys, time
+from facedeploy.runtime.model import Model
+import numpy as np
+model = Model.open(sys.argv[1], threads=1)
+model.infer(np.zeros(model.rung.input.shape, np.float32))
+began = time.process_time()
+time.sleep(0.5)
+print(time.process_time() - began)
+"""
+
+
+def test_threads_that_wait_for_work_sleep(tiny_artifact):
+    """In a process of its own, since tvm asks its environment once. A pool of more threads than the call uses."""
+    environment = {**os.environ, "TVM_NUM_THREADS": "2"}
+    environment.pop("TVM_THREAD_POOL_SPIN_COUNT", None)
+    words = [sys.executable, "-c", SLEEPS, str(tiny_artifact.prefix)]
+    said = subprocess.run(words, env=environment, check=True, capture_output=True, text=True).stdout
+    assert float(said) < 0.05  # Of 0.3 s, as long as tvm would look for work.
 
 
 @pytest.mark.parametrize("text", ["two", "", "0", "-1", "1.5"])

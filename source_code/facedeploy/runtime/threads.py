@@ -12,6 +12,10 @@ from facedeploy.runtime.device import Device
 
 _BIG_CORES = 1  # tvm's affinity mode; without binding it decides nothing.
 _POOL_SIZE = "TVM_NUM_THREADS"
+# How often a pool's thread looks for work before it sleeps, a microsecond each time on an idle CPU. tvm's 300,000 take
+# a CPU for 0.3 s after the last loop, and after a pool is made, even for calls that use one thread. Some 2 ms are longer
+# than the gaps between the loops of a call, so that calls on two threads take as long as before.
+_SPINS = "TVM_THREAD_POOL_SPIN_COUNT", "2000"
 
 
 class _Configured(threading.local):
@@ -32,6 +36,7 @@ def threads_of_call(
     TVM_NUM_THREADS is then the most there can be. Raises DeviceError when more are asked for.
     """
     os.environ.setdefault("TVM_BIND_THREADS", "0")
+    os.environ.setdefault(*_SPINS)
     most = os.environ.setdefault(_POOL_SIZE, str(available_cores()))
     if not (most.isascii() and most.isdigit() and int(most)):
         raise DeviceError(f"the environment variable {_POOL_SIZE}: got {most!r}, expected a whole number from 1")
