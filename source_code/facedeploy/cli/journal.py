@@ -27,8 +27,10 @@ class Journal:
 
     def add(self, name: str) -> None:
         """Note that an image's results are on disk. Raises DataError when the disk does not take it."""
-        with _said_of(self._path):
+        try:
             _write(self._file, f"{name}\n")
+        except OSError as error:
+            raise _not_written(self._path, error) from error
 
 
 @contextmanager
@@ -67,7 +69,11 @@ def _said_of(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise DataError(f"{path}: cannot be written ({error.strerror or error})") from error
+        raise _not_written(path, error) from error
+
+
+def _not_written(path: Path, error: OSError) -> DataError:
+    return DataError(f"{path}: cannot be written ({error.strerror or error})")
 
 
 def _lock(file: FileIO, path: Path) -> None:

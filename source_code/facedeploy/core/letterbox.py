@@ -1,6 +1,7 @@
 """Where a source image lies on the canvas a model sees, and the way back."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -32,25 +33,23 @@ class Letterbox:
         offset_xy = ((canvas_w - content_w) // 2, (canvas_h - content_h) // 2)
         return cls(source_hw, canvas_hw, (content_h, content_w), offset_xy)
 
-    @property
-    def _scale_xy(self) -> tuple[float, float]:
+    @cached_property
+    def _offset(self) -> npt.NDArray[np.float64]:
+        return np.array(self.offset_xy, np.float64)
+
+    @cached_property
+    def _scale(self) -> npt.NDArray[np.float64]:
         """Source px for each content px, along x and y: rounding makes the two differ slightly."""
-        return self.source_hw[1] / self.content_hw[1], self.source_hw[0] / self.content_hw[0]
+        return np.array(self.source_hw[::-1], np.float64) / self.content_hw[::-1]
 
     def to_source(self, xy: FloatArray) -> npt.NDArray[np.float32]:
         """Canvas px -> source px. `xy` is (..., 2k): x and y alternate, so boxes xyxy and landmarks both fit."""
-        points = np.array(xy, np.float64)
-        for axis, (offset, scale) in enumerate(zip(self.offset_xy, self._scale_xy, strict=True)):
-            along = points[..., axis::2]
-            along -= offset
-            along *= scale
-        return points.astype(np.float32)
+        return ((_pairs(xy) - self._offset) * self._scale).astype(np.float32).reshape(xy.shape)
 
     def to_canvas(self, xy: FloatArray) -> npt.NDArray[np.float32]:
         """Source px -> canvas px; the inverse of `to_source`."""
-        points = np.array(xy, np.float64)
-        for axis, (offset, scale) in enumerate(zip(self.offset_xy, self._scale_xy, strict=True)):
-            along = points[..., axis::2]
-            along /= scale
-            along += offset
-        return points.astype(np.float32)
+        return (_pairs(xy) / self._scale + self._offset).astype(np.float32).reshape(xy.shape)
+
+
+def _pairs(xy: FloatArray) -> FloatArray:
+    return xy.reshape(-1, 2)

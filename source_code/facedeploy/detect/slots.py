@@ -110,9 +110,9 @@ def detections_of(slots: Slots, letterbox: Letterbox, image: int = 0) -> Detecti
     """The filled slots of one image of the batch, in px of its source."""
     scores = slots.scores[image, :, 0]
     filled = scores != EMPTY
-    count = int(np.count_nonzero(filled))
+    flags = filled.tobytes()  # Bytes, since each function of numpy takes microseconds.
+    count = flags.count(True)
     # As a rule they come first, and a part is quicker to take than a choice.
-    kept = slice(count) if filled[:count].all() else filled
-    points = letterbox.to_source(np.concatenate((slots.boxes[image, kept], slots.landmarks[image, kept]), axis=1))
-    landmarks = points[:, 4:].copy().reshape(len(points), points.shape[1] // 2 - 2, 2)
-    return Detections(points[:, :4].copy(), scores[kept].copy(), landmarks)
+    kept = slice(count) if flags.find(False, 0, count) < 0 else filled
+    boxes, landmarks = (letterbox.to_source(part[image, kept]) for part in (slots.boxes, slots.landmarks))
+    return Detections(boxes, scores[kept].copy(), landmarks.reshape(len(boxes), landmarks.shape[1] // 2, 2))

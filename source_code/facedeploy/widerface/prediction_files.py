@@ -3,6 +3,7 @@
 import io
 import re
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 from typing import NoReturn
 
@@ -43,16 +44,13 @@ def write_predictions(path: str | Path, name: str, detections: Detections) -> No
     the corners in float64 and return within 1e-8 of their size. Raises ImageError for a value that is not finite,
     and DataError for a file that cannot be written.
     """
-    order = np.argsort(-detections.scores, kind="stable")
-    table = np.empty((len(order), len(COLUMNS)))
-    table[:, :4] = detections.boxes[order]
-    table[:, 2:4] -= table[:, :2]
-    table[:, 4] = detections.scores[order]
-    finite = np.isfinite(table)
-    if not finite.all():
-        bad = int((~finite.all(axis=1)).sum())
-        raise ImageError(f"{name}: {bad} of {len(table)} detections are not finite numbers: {path} is not written")
-    write_text(path, f"{name}\n{len(table)}\n" + LINE * len(table) % tuple(table.ravel().tolist()))
+    # Python's float64, without arrays: numpy's code has left the caches while the model ran.
+    faces = zip(detections.boxes.tolist(), detections.scores.tolist(), strict=True)
+    ordered = sorted(faces, key=itemgetter(1), reverse=True)
+    lines = [LINE % (x1, y1, x2 - x1, y2 - y1, score) for (x1, y1, x2, y2), score in ordered]
+    if bad := sum("n" in line for line in lines):  # nan, inf
+        raise ImageError(f"{name}: {bad} of {len(lines)} detections are not finite numbers: {path} is not written")
+    write_text(path, f"{name}\n{len(lines)}\n{''.join(lines)}")
 
 
 def read_predictions(path: Path) -> Predictions:
