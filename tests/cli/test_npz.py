@@ -2,7 +2,11 @@
 
 import os
 import random
+import shutil
+import signal
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -97,9 +101,63 @@ def test_damage_on_the_way_is_reported_and_the_rest_goes_on(offline, command, ph
 
 def test_options_that_play_no_part_with_a_list_are_met_with_a_line(offline, command):
     command(*offline["encode"])
-    code, _, error = command(*offline["infer"], "-p", 2, "-s", "[3,640,640]", "-b", 1, "-i", 2)
+    code, _, error = command(*offline["infer"], "-s", "[3,640,640]", "-b", 1, "-i", 2)
     assert code == 0
-    assert error.splitlines()[0].startswith("with --datalist each file runs once, at its own size, in one process")
+    assert error.splitlines()[0].startswith("with --datalist each file runs once, at its own size: -s")
+
+
+@pytest.mark.parametrize("files", [6, 1])
+def test_processes_share_the_list_and_write_what_one_writes(offline, command, tmp_path, files):
+    """Also where there are more of them than files."""
+    command(*offline["encode"])
+    (tmp_path / "npz" / "top.npz").write_bytes(b"damaged")
+    listed = sorted((tmp_path / "npz").rglob("*.npz"), reverse=True)[-files:]
+    (tmp_path / "npz.txt").write_text("".join(f"{path}\n" for path in listed))
+    one = command(*offline["infer"])
+    kept = tree(tmp_path / "npz_out", ".npz")
+    shutil.rmtree(tmp_path / "npz_out")
+    assert command(*offline["infer"], "-p", 2) == one
+    assert len(kept) == (5 if files == 6 else 1)
+    assert tree(tmp_path / "npz_out", ".npz") == kept
+
+
+def test_failure_of_one_process_is_one_sentence(offline, command, tmp_path):
+    """Its folder cannot be made, since a file has its name; what the others write has another folder."""
+    command(*offline["encode"])
+    (tmp_path / "npz_out").mkdir()
+    (tmp_path / "npz_out" / "0--Parade").write_bytes(b"")
+    code, out, error = command(*offline["infer"], "-p", 2)
+    assert (code, out, error.count("\n")) == (2, "", 1)
+    assert "npz_out/0--Parade/" in error
+    assert "cannot be written" in error
+    assert not list((tmp_path / "npz_out").rglob(".partial-*"))
+
+
+def test_output_over_its_input_is_refused_before_any_process_starts(offline, refused, command, tmp_path):
+    command(*offline["encode"])
+    assert "would be overwritten by its output" in refused(*offline["infer"][:-1], tmp_path / "npz", "-p", 2)
+
+
+def test_interrupt_ends_all_processes(offline, command, tmp_path):
+    command(*offline["encode"])
+    lines = (tmp_path / "npz.txt").read_text().splitlines()
+    for number in range(3000):  # A list that takes long.
+        os.link(lines[0], tmp_path / "npz" / f"{number}.npz")
+    (tmp_path / "npz.txt").write_text("".join(f"{tmp_path}/npz/{number}.npz\n" for number in range(3000)))
+    words = [sys.executable, "-m", "facedeploy.cli.main", *map(str, offline["infer"]), "-p", "2"]
+    # A session of its own, so that the interrupt reaches all of it, as a terminal's does.
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True) as process:
+        outputs = tmp_path / "npz_out"
+        while len(list(outputs.glob("[0-9]*.npz"))) < 10:
+            assert process.poll() is None, process.stderr.read()
+            time.sleep(0.02)
+        os.killpg(process.pid, signal.SIGINT)
+        out, error = process.communicate(timeout=60)  # Until the last process has closed what it inherited.
+    assert (process.returncode, out) == (130, b"")
+    assert error.endswith(b"interrupted\n")
+    assert b"Traceback" not in error
+    assert not list(outputs.glob(".partial-*"))
+    assert len(list(outputs.iterdir())) < 3000
 
 
 def test_mistakes_are_one_sentence(offline, command, refused, photos, tmp_path):

@@ -194,7 +194,7 @@ def test_error_of_one_process_is_raised_though_others_are_silent():
 def test_death_of_one_process_is_one_sentence_though_others_are_silent():
     pairs = [Pipe() for _ in range(3)]
     pairs[1][1].close()
-    with pytest.raises(FacedeployError, match="a measuring process died: measure in one process to see why"):
+    with pytest.raises(FacedeployError, match="one of the processes died: run in one process to see why"):
         receive([ours for ours, _ in pairs])
 
 

@@ -3,6 +3,7 @@
 import argparse
 import re
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -126,9 +127,18 @@ def load_vdsp(path: str | None) -> "VdspParams | None":
 
 def open_detector(arguments: argparse.Namespace, prefix: Path, vdsp: str | None, decoders: int = 1) -> "FaceDetector":
     """The artifact with the vdsp JSON and what the other options say; prints the detector's note to stderr."""
+    detector = opening(arguments, prefix, vdsp)(decoders=decoders)
+    if detector.note:
+        print(detector.note, file=sys.stderr)
+    return detector
+
+
+def opening(arguments: argparse.Namespace, prefix: Path, vdsp: str | None) -> "partial[FaceDetector]":
+    """What opens the artifact with the vdsp JSON, which is read now, and what the other options say."""
     from facedeploy.runtime.face_detector import FaceDetector
 
-    detector = FaceDetector.from_artifact(
+    return partial(
+        FaceDetector.from_artifact,
         prefix,
         load_vdsp(vdsp),
         confidence_threshold=arguments.confidence_threshold,
@@ -137,10 +147,6 @@ def open_detector(arguments: argparse.Namespace, prefix: Path, vdsp: str | None,
         canvas=arguments.canvas,
         batch=arguments.batch,
         instances=arguments.instances,
-        decoders=decoders,
         threads=arguments.threads,
         device=arguments.device,
     )
-    if detector.note:
-        print(detector.note, file=sys.stderr)
-    return detector

@@ -4,7 +4,8 @@ import argparse
 import json
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,11 +16,14 @@ from facedeploy.cli.options import (
     add_thresholds,
     load_vdsp,
     open_detector,
+    opening,
     positive,
     workers,
 )
 
 if TYPE_CHECKING:
+    from facedeploy.npz.datalist import NpzFile
+    from facedeploy.perf.listed import Done
     from facedeploy.perf.report import PerfReport
 
 DESCRIPTION = """Throughput and latency of an artifact on random or real images; with --datalist, npz files in and out.
@@ -45,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("-m", "--model", "--model_prefix_path", dest="model", required=True, type=Path, help="the artifact: .../mod")
     add("--vdsp_params", help="vdsp JSON (default: what the artifact was built for)")
     add("-i", "--instances", type=workers, default=1, help="instances a process (default %(default)s)")
-    add("-p", "--processes", type=workers, default=1, help="processes (default %(default)s)")
+    add("-p", "--processes", type=workers, default=1, help="processes (default %(default)s); they share a --datalist")
     add_shape(parser, "-b")
     add_device(parser, "-d")
     add("-s", "--shape", type=image_shape, metavar="[3,H,W]", help="size of the random images (default: the canvas)")
@@ -156,19 +160,37 @@ def _run_datalist(arguments: argparse.Namespace) -> int:
     from facedeploy.cli.failures import report_failures
     from facedeploy.core.errors import ConfigError
     from facedeploy.npz.datalist import read_datalist
-    from facedeploy.npz.stream import stream_npz
 
-    if arguments.processes > 1 or arguments.shape:
-        note = "with --datalist each file runs once, at its own size, in one process: -p, -s, --iterations do nothing"
-        print(note, file=sys.stderr)
+    if arguments.shape:
+        print("with --datalist each file runs once, at its own size: -s, --iterations do nothing", file=sys.stderr)
     if arguments.canvas == "nearest":
         raise ConfigError("--canvas nearest: npz files have boxes in px of the canvas, so all need the same one")
     entries = read_datalist(arguments.datalist)
-    detector = open_detector(arguments, arguments.model, arguments.vdsp_params)
-    done = stream_npz(detector, entries, arguments.path_output)
-    failures = [str(work.error) for work in tqdm(done, total=len(entries), unit="npz", disable=None) if work.error]
-    print(f"{len(entries) - len(failures)} output npz files written to {arguments.path_output}")
-    return report_failures(failures, len(entries))
+    with _listed(arguments, entries) as done:
+        errors = {number: error for number, error in tqdm(done, total=len(entries), unit="npz", disable=None) if error}
+    print(f"{len(entries) - len(errors)} output npz files written to {arguments.path_output}")
+    return report_failures([str(errors[number]) for number in sorted(errors)], len(entries))
+
+
+@contextmanager
+def _listed(arguments: argparse.Namespace, entries: "Sequence[NpzFile]") -> "Iterator[Iterator[Done]]":
+    """Each file's place in the list, and why it has no output, when it is done."""
+    from facedeploy.npz.stream import stream_npz
+    from facedeploy.perf.listed import list_in_processes
+    from facedeploy.perf.measure import threads_of_each
+
+    if arguments.processes == 1:
+        detector = open_detector(arguments, arguments.model, arguments.vdsp_params)
+        with closing(stream_npz(detector, entries, arguments.path_output)) as works:
+            yield enumerate(work.error for work in works)
+        return
+    count, instances = arguments.processes, arguments.instances
+    threads = threads_of_each(arguments.model, arguments.threads, count, instances, arguments.device)
+    detectors = partial(opening(arguments, arguments.model, arguments.vdsp_params), threads=threads)
+    with list_in_processes(detectors, entries, arguments.path_output, count) as (note, done):
+        if note:
+            print(note, file=sys.stderr)
+        yield done
 
 
 def image_shape(text: str) -> tuple[int, int]:

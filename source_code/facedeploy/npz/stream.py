@@ -1,6 +1,6 @@
 """Listed npz files through an artifact."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,14 +36,19 @@ class _Write:
         return unit
 
 
-def stream_npz(detector: FaceDetector, entries: Sequence[NpzFile], folder: Path) -> Iterator[Work]:
+def refuse_overwriting(entries: Sequence[NpzFile], folder: Path) -> None:
+    """Raise DataError when an output would take the place of its input."""
+    for entry in entries:
+        if entry.output(folder).resolve() == entry.path.resolve():
+            raise DataError(f"{entry.path} would be overwritten by its output: choose another folder than {folder}")
+
+
+def stream_npz(detector: FaceDetector, entries: Sequence[NpzFile], folder: Path) -> Generator[Work, None, None]:
     """Run each npz file and write its output npz, under its own name, into `folder`; yields each when it is done.
 
     One that cannot be read comes with `error` set. Raises DataError when an output cannot be written, and at once when
     one would take the place of its input.
     """
-    for entry in entries:
-        if entry.output(folder).resolve() == entry.path.resolve():
-            raise DataError(f"{entry.path} would be overwritten by its output: choose another folder than {folder}")
+    refuse_overwriting(entries, folder)
     graph = detector.slots_graph(_Read(), (Stage("write", [_Write(folder)]),))
     return Stream(graph).run_async(Work(entry.name, entry.path, "RGB") for entry in entries)

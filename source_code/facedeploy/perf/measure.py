@@ -44,8 +44,7 @@ def measure(
     `backend.compile.threads`, else the CPUs shared out among all instances. Raises what opening a FaceDetector raises,
     ImageError for a file that is no image, and FacedeployError when a process dies.
     """
-    devices = choose_devices(device, instances)
-    threads = threads_of_call(threads, open_artifact(prefix).manifest.target.threads, processes * instances, devices)
+    threads = threads_of_each(prefix, threads, processes, instances, device)
     opening = partial(
         FaceDetector.from_artifact,
         prefix,
@@ -80,3 +79,11 @@ def measure(
         samples_ms=tuple(latencies),
         note=samples[0].note,
     )
+
+
+def threads_of_each(
+    prefix: Path, asked: int | None, processes: int, instances: int, device: int | Sequence[int] = 0
+) -> int:
+    """Threads of each of `processes` times `instances` instances: `asked`, the config's, or their share of the CPUs."""
+    built_for = open_artifact(prefix).manifest.target.threads
+    return threads_of_call(asked, built_for, processes * instances, choose_devices(device, instances))

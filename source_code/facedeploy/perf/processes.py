@@ -1,9 +1,10 @@
-"""One workload in several processes at a time."""
+"""The same work in several processes at a time."""
 
 import multiprocessing
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from typing import Any
@@ -12,60 +13,86 @@ from facedeploy.core.errors import FacedeployError
 from facedeploy.perf.workload import Samples, Workload, run_workload
 
 _MEETINGS = 2  # All are open; all are warm.
+Body = Callable[[int, Connection], object]
 
 
-def run_in_processes(load: Workload) -> list[Samples]:
-    """What each of `load.processes` measured. Raises FacedeployError when one fails or dies, and ends the others."""
+@contextmanager
+def processes(body: Body, count: int, patience: float = 0.0) -> Iterator[Sequence[Connection]]:
+    """Channels to `count` processes that call `body`, each with its number and its end of the channel.
+
+    They end with the block: where they still run, their channels are closed, and after `patience` seconds they are
+    stopped. A FacedeployError that `body` raises comes through the channel.
+    """
     context = multiprocessing.get_context("spawn")  # A fork would copy the locks of tvm's threads.
     channels, workers = [], []
     try:
-        for index in range(load.processes):
+        for index in range(count):
             ours, theirs = context.Pipe()
-            worker = context.Process(target=_worker, args=(load, index, theirs), daemon=True)
+            worker = context.Process(target=_work, args=(body, index, theirs), daemon=True)
             with _interrupts_blocked():
                 worker.start()
             theirs.close()
             channels.append(ours)
             workers.append(worker)
-        for _ in range(_MEETINGS):
-            receive(channels)
-            for channel in channels:
-                with suppress(BrokenPipeError):  # It died; the next receive tells.
-                    channel.send("go")
-        return receive(channels)
+        yield channels
     finally:
+        for channel in channels:
+            channel.close()
+        for worker in workers:
+            worker.join(patience)
         for worker in workers:
             worker.terminate()
         for worker in workers:
             worker.join()
 
 
+def run_in_processes(load: Workload) -> list[Samples]:
+    """What each of `load.processes` measured. Raises FacedeployError when one fails or dies, and ends the others."""
+    with processes(partial(_measure, load), load.processes) as channels:
+        for _ in range(_MEETINGS):
+            receive(channels)
+            for channel in channels:
+                with suppress(BrokenPipeError):  # It died; the next receive tells.
+                    channel.send("go")
+        return receive(channels)
+
+
 def receive(channels: Sequence[Connection]) -> list[Any]:
     """One message from each. Raises the first FacedeployError that any sends."""
     received: dict[Connection, Any] = {}
     while len(received) < len(channels):
-        for channel in wait([channel for channel in channels if channel not in received]):
-            assert isinstance(channel, Connection)
-            try:
-                message = channel.recv()
-            except (EOFError, ConnectionResetError):
-                raise FacedeployError("a measuring process died: measure in one process to see why") from None
-            if isinstance(message, FacedeployError):
-                raise message
+        for channel, message in messages([channel for channel in channels if channel not in received]):
             received[channel] = message
     return [received[channel] for channel in channels]
 
 
-def _worker(load: Workload, index: int, channel: Connection) -> None:
+def messages(channels: Sequence[Connection]) -> Iterator[tuple[Connection, Any]]:
+    """What has come through any of the channels, once something has. Raises FacedeployError that came, or a death."""
+    for channel in wait(channels):
+        assert isinstance(channel, Connection)
+        try:
+            message = channel.recv()
+        except (EOFError, ConnectionResetError):
+            raise FacedeployError("one of the processes died: run in one process to see why") from None
+        if isinstance(message, FacedeployError):
+            raise message
+        yield channel, message
+
+
+def _work(body: Body, index: int, channel: Connection) -> None:
+    with suppress(EOFError, ConnectionError):  # The process that started this one has gone, or wants no more.
+        try:
+            body(index, channel)
+        except FacedeployError as error:
+            channel.send(error)
+
+
+def _measure(load: Workload, index: int, channel: Connection) -> None:
     def meet() -> None:
         channel.send("here")
         channel.recv()
 
-    with suppress(EOFError, BrokenPipeError):  # The process that started this one has gone.
-        try:
-            channel.send(run_workload(load, index, meet))
-        except FacedeployError as error:
-            channel.send(error)
+    channel.send(run_workload(load, index, meet))
 
 
 @contextmanager

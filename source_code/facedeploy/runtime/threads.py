@@ -12,9 +12,9 @@ from facedeploy.runtime.device import Device
 
 _BIG_CORES = 1  # tvm's affinity mode; without binding it decides nothing.
 _POOL_SIZE = "TVM_NUM_THREADS"
-# How often a pool's thread looks for work before it sleeps, a microsecond each time on an idle CPU. tvm's 300,000 take
-# a CPU for 0.3 s after the last loop, and after a pool is made, even for calls that use one thread. Some 2 ms are longer
-# than the gaps between the loops of a call, so that calls on two threads take as long as before.
+# How often a pool's thread looks for work before it sleeps, about a microsecond each time. tvm's 300,000 take a CPU for
+# 0.3 s after the last loop, and after a pool is made, even for calls that use one thread. Some 2 ms are longer than the
+# gaps between the loops of a call, so that calls on two threads take as long as before.
 _SPINS = "TVM_THREAD_POOL_SPIN_COUNT", "2000"
 
 
