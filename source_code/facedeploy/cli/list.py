@@ -50,8 +50,7 @@ def checkpoints() -> list[Row]:
     from facedeploy.export.known_checkpoints import KNOWN_CHECKPOINTS
 
     return [
-        {"sha256": digest, "model": known.model, "what": known.title, "remark": known.remark}
-        for digest, known in KNOWN_CHECKPOINTS.items()
+        {"sha256": digest, "model": known.model, "what": known.title} for digest, known in KNOWN_CHECKPOINTS.items()
     ]
 
 
