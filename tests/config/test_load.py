@@ -1,4 +1,5 @@
 import copy
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from facedeploy.config.vdsp_params import load_vdsp_params
 from facedeploy.core.errors import ConfigError
 from facedeploy.core.nms_params import NmsParams
 from facedeploy.core.prior_spec import PriorSpec
+from facedeploy.models.specs import MODELS
 
 MINIMAL: dict[str, Any] = {
     "name": "m",
@@ -408,17 +410,31 @@ def test_every_shipped_config_loads():
     for name, path in configs.items():
         if path.suffix == ".json":
             params = load_vdsp_params(path)
-            assert (params.canvas_hw, params.color_order, params.mean) == ((640, 640), "BGR", (104, 117, 123))
+            order, mean = ("RGB" if "rgb" in name else "BGR"), ((0, 0, 0) if "no_mean" in name else (104, 117, 123))
+            assert (params.canvas_hw, params.color_order, params.mean) == ((640, 640), order, mean)
             continue
         config = load_build_config(path)
         assert notes(config) == ()
-        assert config.graph.extra_ops.params.spec() == PriorSpec()
         assert config.frontend.canvas_hw == (640, 640)
         first_line = path.read_text().splitlines()[0]
         assert first_line.startswith(f"# vamc compile {name}")
         if "official" not in name:
             kind = "ladder" if config.frontend.ladder else config.backend.dtype
-            assert config.name == path.stem == f"{path.stem.split('_')[0]}_{kind}"
+            assert config.name == path.stem
+            assert path.stem.endswith(f"_{kind}")
+        if path.stem.startswith(("official", "mobilenet0.25_fp", "mobilenet0.25_int8", "resnet50")):
+            assert config.graph.extra_ops.params.spec() == PriorSpec()
+
+
+def test_shipped_configs_of_exported_nets_have_their_priors():
+    checked = set()
+    for path in shipped_configs().values():
+        if path.suffix == ".yaml" and (config := load_build_config(path)).frontend.type == "onnx":
+            net = Path(config.frontend.checkpoint).name.removesuffix("_640.onnx")
+            if net in MODELS:
+                assert config.graph.extra_ops.params.spec() == MODELS[net].priors
+                checked.add(net)
+    assert checked == set(MODELS) - {"mobilenet0.25_relu"}
 
 
 def test_reference_configs_load_as_they_are(shared_data):

@@ -11,20 +11,12 @@ figures are 0.891, 0.864, 0.469 (all 3,226 images, not resized).
 """
 
 import argparse
-import json
-import os
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
-import cv2
 import numpy as np
 import onnxruntime
-
-REPOSITORY = Path(__file__).resolve().parents[2]
-DATA = Path(os.environ.get("FACEDEPLOY_DATA", REPOSITORY.parent / "shared")).resolve() / "data" / "wider_val_dev"
-SCORE, IOU, CANDIDATES, KEPT = 0.02, 0.4, 5000, 750
+from plain import evaluate, facedeploy
 
 # Stride -> sizes of the priors of a cell, px; width and height of each as multiples of the size.
 SLIM = ({8: (10, 16, 24), 16: (32, 48), 32: (64, 96), 64: (128, 192, 256)}, (1.0, 1.0))
@@ -49,24 +41,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         options = ["--model_name", arguments.net, "--weight_path", arguments.checkpoint.resolve()]
         facedeploy("export", *options, "--size", arguments.size, "--output_dir", folder)
-        detector = Detector(Path(folder) / f"{arguments.net}_{arguments.size}.onnx", arguments.net, arguments.size)
-        write_predictions(detector, Path(folder) / "predictions")
-        result = Path(folder) / "result.json"
-        facedeploy("eval", "-p", Path(folder) / "predictions", "-g", DATA / "ground_truth", "--json", result)
-        numbers = json.loads(result.read_text())
-    if arguments.json:
-        known = json.loads(arguments.json.read_text()) if arguments.json.is_file() else {}
-        known[f"{arguments.net}_{arguments.size}"] = numbers
-        arguments.json.write_text(json.dumps(known, indent=2) + "\n")
+        net = Net(Path(folder) / f"{arguments.net}_{arguments.size}.onnx", arguments.net, arguments.size)
+        evaluate(net, arguments.size, f"{arguments.net}_{arguments.size}", arguments.json)
 
 
-def facedeploy(verb: str, *options: object) -> None:
-    code = "import sys; from facedeploy.cli.main import main; sys.exit(main(sys.argv[1:]))"
-    subprocess.run([sys.executable, "-c", code, verb, *map(str, options)], check=True)
-
-
-class Detector:
-    """An image, (h, w, 3) u8 BGR, -> (n, 5) x y w h score in its px, best first."""
+class Net:
+    """A canvas -> all its priors' boxes and scores."""
 
     def __init__(self, onnx: Path, net: str, side: int) -> None:
         options = onnxruntime.SessionOptions()
@@ -75,25 +55,13 @@ class Detector:
         self.side = side
         self.priors = priors(*PRIORS[net], side)
 
-    def __call__(self, image: np.ndarray) -> np.ndarray:
-        height, width = image.shape[:2]
-        ratio = self.side / max(height, width)
-        inner_w, inner_h = round(width * ratio), round(height * ratio)
-        left, top = (self.side - inner_w) // 2, (self.side - inner_h) // 2
-        canvas = np.zeros((self.side, self.side, 3), np.uint8)
-        canvas[top : top + inner_h, left : left + inner_w] = cv2.resize(image, (inner_w, inner_h))
+    def __call__(self, canvas: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         blob = (canvas.astype(np.float32) - (104, 117, 123)).astype(np.float32).transpose(2, 0, 1)[None]
         loc, conf = self.session.run(["loc", "conf"], {"input": blob})
-        scores = conf[0, :, 1]
-        order = np.argsort(-scores, kind="stable")[:CANDIDATES]
-        order = order[scores[order] > SCORE]
-        encoded, prior = loc[0, order].astype(np.float64), self.priors[order]
+        encoded, prior = loc[0].astype(np.float64), self.priors
         center = prior[:, :2] + encoded[:, :2] * 0.1 * prior[:, 2:]
         size = prior[:, 2:] * np.exp(encoded[:, 2:] * 0.2)
-        boxes = np.hstack([center - size / 2, center + size / 2]) * self.side
-        kept = suppress(boxes)
-        corners = (boxes[kept] - (left, top, left, top)) * np.tile([width / inner_w, height / inner_h], 2)
-        return np.hstack([corners[:, :2], corners[:, 2:] - corners[:, :2], scores[order[kept], None]])
+        return np.hstack([center - size / 2, center + size / 2]) * self.side, conf[0, :, 1]
 
 
 def priors(levels: dict[int, tuple[int, ...]], shape: tuple[float, float], side: int) -> np.ndarray:
@@ -106,29 +74,6 @@ def priors(levels: dict[int, tuple[int, ...]], shape: tuple[float, float], side:
         for size in sizes
     ]
     return np.array(rows) if shape == (1.0, 1.0) else np.minimum(rows, 1)
-
-
-def suppress(boxes: np.ndarray) -> list[int]:
-    """Greedy; sides count + 1; the best 750."""
-    areas = np.prod(boxes[:, 2:] - boxes[:, :2] + 1, axis=1)
-    columns, kept = np.vstack([boxes.T, areas, np.arange(len(boxes))]), []
-    while columns.shape[1] and len(kept) < KEPT:
-        (x1, y1, x2, y2, area, index), columns = columns[:, 0], columns[:, 1:]
-        kept.append(int(index))
-        width = np.minimum(x2, columns[2]) - np.maximum(x1, columns[0]) + 1
-        height = np.minimum(y2, columns[3]) - np.maximum(y1, columns[1]) + 1
-        overlap = width.clip(0) * height.clip(0)
-        columns = columns[:, overlap <= IOU * (area + columns[4] - overlap)]
-    return kept
-
-
-def write_predictions(detector: Detector, folder: Path) -> None:
-    for path in sorted((DATA / "images").glob("*/*.jpg")):
-        found = detector(cv2.imread(str(path)))
-        lines = [path.stem, str(len(found)), *(" ".join(f"{value:.4f}" for value in row) for row in found)]
-        target = folder / path.parent.name / f"{path.stem}.txt"
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text("\n".join(lines) + "\n")
 
 
 if __name__ == "__main__":

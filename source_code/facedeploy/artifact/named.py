@@ -13,12 +13,27 @@ Precision = Literal["fp32", "fp16"]
 FOLDER_VARIABLE = "FACEDEPLOY_ARTIFACTS"
 DEFAULT_FOLDER = "deploy_weights"  # Under the current folder: workspace.path of the shipped configs.
 
-# What the shipped configs of each call it. RetinaNet... is what the package face_detection calls the same nets.
+# Nets that have a shipped config for fp32 alone, and its name without `_fp32`.
+_OF_FLOAT = (
+    "mobilenet0.25_FD1MB",
+    "slim",
+    "RFB",
+    "lightDSFD",
+    "DSFD",
+    "insightface_mnet.25",
+    "faster_mobile_16",
+    "faster_mobile_16and32",
+    "faster_mobile_8and16",
+    "yunet",
+)
+# What the shipped configs of each call it. RetinaNet... and DSFDDetector is what the package face_detection calls them.
 _NETS = {
     "mobilenet0.25": "mobilenet0.25",
     "Resnet50": "resnet50",
     "RetinaNetMobileNetV1": "mobilenet0.25",
     "RetinaNetResNet50": "resnet50",
+    "DSFDDetector": "DSFD",
+    **{net: net for net in _OF_FLOAT},
 }
 _SAME = {"mobilenet0.25_fp32": "official_retinaface_fp32"}  # Shipped configs that differ in nothing but the name.
 
@@ -57,8 +72,11 @@ def find_artifact(name_or_prefix: str | Path, precision: Precision = "fp32") -> 
             f"{name_or_prefix!r} is no detector ({', '.join(available_detectors)}) and no artifact's folder: "
             f"there is no {looked}{hint}"
         )
+    net, command = _NETS[name_or_prefix], f"build_in/build/{config}.yaml"
+    if net in _OF_FLOAT and precision != "fp32":
+        command = f"build_in/build/{net}_fp32.yaml --set backend.dtype={precision} --set name={config}"
     elsewhere = f" --set workspace.path={folder}" if FOLDER_VARIABLE in os.environ else ""
     raise ArtifactError(
         f"{name_or_prefix} in {precision}: there is no {looked}; make it with "
-        f"`vamc compile build_in/build/{config}.yaml{elsewhere}`, or set {FOLDER_VARIABLE} to the folder that has it"
+        f"`vamc compile {command}{elsewhere}`, or set {FOLDER_VARIABLE} to the folder that has it"
     )
