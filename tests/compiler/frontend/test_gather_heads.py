@@ -140,6 +140,8 @@ def test_two_probabilities_of_a_prior_make_the_root_of_their_product(run_onnx, i
 
 
 def test_a_model_of_all_levels_and_other_outputs_stay(heads_model: onnx.ModelProto) -> None:
+    single = model_of({"a": (2, 60, 4), "b": (2, 60, 2)})
+    assert gather_heads(single, IMAGE, PriorSpec(((8,),), (8,))) is single
     assert gather_heads(heads_model, TensorSpec("input", (1, 3, 64, 64), "float32"), PriorSpec()) is heads_model
     model = model_of(FIELD_SHAPES | {"feature": (2, 7, 5, 9)})
     assert [output.name for output in gather_heads(model, IMAGE, FIELDS).graph.output] == ["loc", "conf", "feature"]

@@ -46,20 +46,22 @@ def gather_heads(model: Any, image: TensorSpec, head: HeadSpec) -> Any:
     Levels lie one behind the other, in the order of `head`. Outputs are told by their shapes, those of levels of one
     size by their order. Where levels have two outputs of one number a prior, these are a class's and an object's
     probability (YuNet), and the square root of their product is the score. Other outputs stay as they are, and so does
-    a model whose outputs are of all levels already. Raises CompileError when a level has no boxes or scores.
+    a model that has no outputs of levels. Raises CompileError when a level has no boxes or scores.
     """
     shapes = static_shapes(with_input_shape(model, image))
     outputs = [_Output(entry.name, shapes.get(entry.name, ())) for entry in model.graph.output]
-    if len(outputs) <= len((LOC, CONF, LANDMS)) and all(len(output.shape) == 3 for output in outputs):
-        return model
-    gathered = type(model)()
-    gathered.CopyFrom(model)
-    builder = _Builder(gathered.graph)
     height, width = image.shape[2:]
     # Outputs of skipped scales are there all the same.
     every = replace(head, skip_scales=()) if isinstance(head, ReceptiveFieldSpec) else head
     scales = head.scales if isinstance(head, ReceptiveFieldSpec) else range(len(head.strides))
     levels = every.levels((height, width))
+    count, rows = head.count((height, width)), {output.shape[1:] for output in outputs}
+    whole = (count, 4) in rows and (len(levels) > 1 or (count, 2) in rows)  # Two classes are all levels' softmax.
+    if whole or not any(output.fits(level) for output in outputs for level in levels):
+        return model
+    gathered = type(model)()
+    gathered.CopyFrom(model)
+    builder = _Builder(gathered.graph)
     used, made = set[str](), list[str]()
     for kind in (LOC, CONF, LANDMS):
         found = _of_levels(kind, head, levels, outputs)
