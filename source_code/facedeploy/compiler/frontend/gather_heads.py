@@ -55,8 +55,9 @@ def gather_heads(model: Any, image: TensorSpec, head: HeadSpec) -> Any:
     every = replace(head, skip_scales=()) if isinstance(head, ReceptiveFieldSpec) else head
     scales = head.scales if isinstance(head, ReceptiveFieldSpec) else range(len(head.strides))
     levels = every.levels((height, width))
-    count, rows = head.count((height, width)), {output.shape[1:] for output in outputs}
-    whole = (count, 4) in rows and (len(levels) > 1 or (count, 2) in rows)  # Two classes are all levels' softmax.
+    count, shapes_of_all = head.count((height, width)), {output.shape[1:] for output in outputs}
+    # Of a single level, two classes tell: a softmax has made them.
+    whole = (count, 4) in shapes_of_all and (len(levels) > 1 or (count, 2) in shapes_of_all)
     if whole or not any(output.fits(level) for output in outputs for level in levels):
         return model
     gathered = type(model)()
