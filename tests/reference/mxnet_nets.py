@@ -12,6 +12,7 @@ mxnet_nets.json has what came out at 640 (495 images of wider_val_dev).
 """
 
 import argparse
+import json
 import subprocess
 from pathlib import Path
 
@@ -21,14 +22,14 @@ from plain import evaluate
 # Canvases come in as float32, all outputs go out as float32; their shapes are told first. With the default backend
 # MXNet 1.9.1 fuses residual additions wrongly, so that one is off.
 SERVER = """
-import os, sys
+import json, os, sys
 os.environ["MXNET_SUBGRAPH_BACKEND"] = "NONE"
 import mxnet as mx, numpy as np
 symbol, params, side = sys.argv[1], sys.argv[2], int(sys.argv[3])
 stored = mx.nd.load(params)
 net = mx.sym.load(symbol)
 shapes = dict(zip(net.list_outputs(), net.infer_shape(data=(1, 3, side, side))[1]))
-print(repr(shapes), flush=True)
+print(json.dumps(shapes), flush=True)
 own = {kind: {k.split(":", 1)[1]: v for k, v in stored.items() if k.startswith(kind)} for kind in ("arg", "aux")}
 bound = net.simple_bind(mx.cpu(), data=(1, 3, side, side), grad_req="null")
 bound.copy_params_from(own["arg"], own["aux"], allow_extra_params=True)
@@ -52,24 +53,38 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="add the APs to this file")
     arguments = parser.parse_args()
     command = [arguments.mxnet, "-c", SERVER, arguments.symbol, arguments.params, arguments.size]
-    with subprocess.Popen(list(map(str, command)), stdin=subprocess.PIPE, stdout=subprocess.PIPE) as server:
+    with subprocess.Popen(list(map(str, command)), stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         name = arguments.symbol.name.removesuffix("-symbol.json")
-        evaluate(Net(server), arguments.size, f"{name}_{arguments.size}", arguments.json)
-        server.stdin.close()
+        evaluate(Net(Server(process)), arguments.size, f"{name}_{arguments.size}", arguments.json)
+        process.stdin.close()
+
+
+class Server:
+    """A tensor (3, side, side) float32 -> the net's outputs, in its order, by a process that runs SERVER."""
+
+    def __init__(self, process: subprocess.Popen) -> None:
+        self.process = process
+        self.shapes = json.loads(process.stdout.readline())
+
+    def __call__(self, tensor: np.ndarray) -> list[np.ndarray]:
+        self.process.stdin.write(np.ascontiguousarray(tensor).tobytes())
+        self.process.stdin.flush()
+        return [self._read(shape) for shape in self.shapes.values()]
+
+    def _read(self, shape: list[int]) -> np.ndarray:
+        size = int(np.prod(shape))
+        return np.frombuffer(self.process.stdout.read(4 * size), np.float32).reshape(shape)
 
 
 class Net:
     """A canvas -> all its anchors' boxes and scores."""
 
-    def __init__(self, server: subprocess.Popen) -> None:
+    def __init__(self, server: Server) -> None:
         self.server = server
-        self.shapes = eval(server.stdout.readline())
 
     def __call__(self, canvas: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         rgb = canvas[:, :, ::-1].astype(np.float32).transpose(2, 0, 1)
-        self.server.stdin.write(np.ascontiguousarray(rgb).tobytes())
-        self.server.stdin.flush()
-        outputs = {name: self._read(shape) for name, shape in self.shapes.items()}
+        outputs = dict(zip(self.server.shapes, self.server(rgb), strict=True))
         boxes, scores = [], []
         for stride, scales in SCALES.items():
             if f"face_rpn_bbox_pred_stride{stride}_output" not in outputs:
@@ -86,10 +101,6 @@ class Net:
                 boxes.append(np.stack(corners, axis=-1).reshape(-1, 4))
                 scores.append(probability[len(scales) + anchor].ravel())
         return np.concatenate(boxes), np.concatenate(scores)
-
-    def _read(self, shape: tuple[int, ...]) -> np.ndarray:
-        size = int(np.prod(shape))
-        return np.frombuffer(self.server.stdout.read(4 * size), np.float32).reshape(shape)
 
 
 if __name__ == "__main__":
