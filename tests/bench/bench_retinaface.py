@@ -27,6 +27,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 
@@ -173,6 +174,19 @@ def latency(prefix: Path, peers: dict[str, Peer], size: int, *, rounds: int, run
     runners |= {name: make_runner(peer, tensor, threads) for name, peer in peers.items()}
     oracle = next((name for name, peer in peers.items() if peer.group == "onnxruntime float"), None)
     expected = runners[oracle]() if oracle else None
+    result = interleaved(runners, rounds=rounds, runs=runs)
+    if expected is not None:
+        names = [spec.name for spec in model.manifest.base.outputs]
+        result["max_error"] = max(
+            float(np.abs(reference[name] - other).max()) for name, other in zip(names, expected, strict=True)
+        )
+    return result
+
+
+def interleaved(runners: dict[str, Callable[[], object]], *, rounds: int, runs: int) -> dict:
+    """Medians in ms, and of the ratios to `facedeploy` within a round, of blocks of runs one after the other."""
+    import numpy as np
+
     samples: dict[str, list[float]] = {name: [] for name in runners}
     for run in runners.values():
         run()
@@ -184,16 +198,10 @@ def latency(prefix: Path, peers: dict[str, Peer], size: int, *, rounds: int, run
                 run()
                 times.append(time.perf_counter() - begun)
             samples[name].append(float(np.median(times)) * 1000)
-    result: dict = {"ms": {name: float(np.median(values)) for name, values in samples.items()}}
-    result["ratio"] = {
-        name: float(np.median(np.array(values) / samples["facedeploy"])) for name, values in samples.items()
+    return {
+        "ms": {name: float(np.median(values)) for name, values in samples.items()},
+        "ratio": {name: float(np.median(np.array(values) / samples["facedeploy"])) for name, values in samples.items()},
     }
-    if expected is not None:
-        names = [spec.name for spec in model.manifest.base.outputs]
-        result["max_error"] = max(
-            float(np.abs(reference[name] - other).max()) for name, other in zip(names, expected, strict=True)
-        )
-    return result
 
 
 def cli(folder: Path, *words: object) -> None:

@@ -61,7 +61,8 @@ def _onnxruntime_runner(onnx: Path, tensor: np.ndarray, threads: int) -> Callabl
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     session = onnxruntime.InferenceSession(str(onnx), options, providers=["CPUExecutionProvider"])
-    return lambda: session.run(None, {"input": tensor})
+    (entry,) = session.get_inputs()
+    return lambda: session.run(None, {entry.name: tensor})
 
 
 def _openvino_runner(onnx: Path, tensor: np.ndarray, threads: int, precision: str) -> Callable[[], list]:
@@ -77,7 +78,7 @@ def _openvino_runner(onnx: Path, tensor: np.ndarray, threads: int, precision: st
 
     def run() -> list:
         request.infer()
-        return [request.get_output_tensor(index).data for index in range(3)]
+        return [request.get_output_tensor(index).data for index in range(len(compiled.outputs))]
 
     return run
 
