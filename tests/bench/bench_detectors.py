@@ -108,10 +108,9 @@ def onnx_of(folder: Path, name: str, options: list[str]) -> Path:
 
 def print_table(rows: list[dict]) -> None:
     peers = installed()
-    print(
-        f"| net, {SIZE}, fp32 | AP easy / medium / hard | ms | {' | '.join(f'{peer} ms (ratio)' for peer in peers)} | bytes |"
-    )
-    print("|" + " --- |" * (4 + len(peers)))
+    head = [f"net, {SIZE}, fp32", "AP easy / medium / hard", "ms", *(f"{peer} ms (ratio)" for peer in peers), "bytes"]
+    print(f"| {' | '.join(head)} |")
+    print("|" + " --- |" * len(head))
     for row in rows:
         ap = " / ".join(f"{value:.2f}" for value in row.get("ap", ()))
         times = [f"{row['ms'][peer]:.1f} ({row['ratio'][peer]:.2f})" for peer in peers]
