@@ -89,8 +89,8 @@ def frontend(folder: Path, name: str) -> list[str]:
     if checkpoint.suffix == ".pth":
         cli(folder, "export", "--model_name", name, "--weight_path", checkpoint, "--size", SIZE)
         return []
-    keys = {"checkpoint": checkpoint} | {"params": file for file in params}
-    return [word for key, file in keys.items() for word in ("--set", f"frontend.{key}={file}")]
+    files = zip(("checkpoint", "params"), (checkpoint, *params), strict=False)
+    return [word for key, file in files for word in ("--set", f"frontend.{key}={file}")]
 
 
 def onnx_of(folder: Path, name: str, options: list[str]) -> Path:
