@@ -6,6 +6,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from facedeploy.analysis.float_model import FloatModel, Made
+from facedeploy.core.anchor_spec import AnchorSpec
 from facedeploy.core.errors import CompileError
 from facedeploy.core.tensor_spec import TensorSpec
 
@@ -82,3 +83,31 @@ def test_quantized_model_is_refused(file):
 def test_input_of_another_size_is_refused(file):
     with pytest.raises(CompileError, match=r"takes \[1, 3, 8, 8\], the artifact \[1, 3, 16, 16\]"):
         FloatModel(file, TensorSpec("input", (1, 3, 16, 16), "float32"))
+
+
+def test_model_of_two_inputs_is_refused(file):
+    model = onnx.load(file)
+    model.graph.input.append(helper.make_tensor_value_info("more", TensorProto.FLOAT, [1, 3]))
+    onnx.save(model, file)
+    with pytest.raises(CompileError, match=r"takes \[1, 3, 8, 8\] and \[1, 3\], the artifact \[1, 3, 8, 8\]"):
+        FloatModel(file, IMAGE)
+
+
+def test_outputs_of_levels_are_gathered_as_the_artifact_has_them(file):
+    model = onnx.load(file)
+    model.graph.node.extend([helper.make_node("Split", ["out"], ["box", "score"], axis=1)])
+    model.graph.initializer.append(numpy_helper.from_array(np.array([4, 2]), "sizes"))
+    model.graph.node[-1].input.append("sizes")
+    del model.graph.output[:]
+    model.graph.output.extend(
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, channels, 8, 8])
+        for name, channels in (("box", 4), ("score", 2))
+    )
+    onnx.save(model, file)
+    image = np.random.default_rng(1).standard_normal(IMAGE.shape).astype(np.float32)
+    plain, gathered = FloatModel(file, IMAGE), FloatModel(file, IMAGE, AnchorSpec(((1,),), (1,)))
+    assert (plain.outputs, gathered.outputs) == (("box", "score"), ("loc", "conf"))
+    tensors = gathered.run(image)
+    expected = plain.run(image)
+    np.testing.assert_array_equal(tensors["loc"], expected["box"].transpose(0, 2, 3, 1).reshape(1, 64, 4))
+    np.testing.assert_array_equal(tensors["conf"], expected["score"][:, 1:].transpose(0, 2, 3, 1).reshape(1, 64, 1))

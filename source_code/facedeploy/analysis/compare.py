@@ -57,7 +57,7 @@ def compare(
     found_files = list_images(images)
     files = [found_files[index].path for index in spread_evenly(len(found_files), count)]
     params = letterbox_params(model.artifact)
-    floats = FloatModel(onnx, manifest.base.input)
+    floats = FloatModel(onnx, manifest.base.input, manifest.postprocess.head if manifest.postprocess else None)
     names = [spec.name for spec in manifest.base.outputs]
     if not set(names) <= set(floats.outputs):
         raise CompileError(

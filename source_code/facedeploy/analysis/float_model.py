@@ -3,11 +3,14 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from facedeploy.compiler.frontend.gather_heads import gather_heads
 from facedeploy.core.errors import CompileError
+from facedeploy.core.head_spec import HeadSpec
 from facedeploy.core.requirement import require
 from facedeploy.core.tensor_spec import TensorSpec
 from facedeploy.quantize.graph import Graph, attributes_of
@@ -40,8 +43,11 @@ class FloatModel:
     `channels`: how many each convolution has in its output.
     """
 
-    def __init__(self, file: Path, image: TensorSpec) -> None:
-        """Raises CompileError: no file, no ONNX, quantized, or of another input than `image`."""
+    def __init__(self, file: Path, image: TensorSpec, head: HeadSpec | None = None) -> None:
+        """The outputs are gathered as an artifact with this `head` has them.
+
+        Raises CompileError: no file, no ONNX, quantized, or of another input than `image`.
+        """
         onnx = require("onnx", "compile", "Comparing with the float model")
         onnxruntime = require("onnxruntime", "compile", "Comparing with the float model")
         try:
@@ -51,6 +57,9 @@ class FloatModel:
             raise CompileError(f"--onnx: {file} cannot be read as ONNX ({reason})") from error
         if is_quantized(model):
             raise CompileError(f"--onnx: {file} is quantized, expected the float model that the artifact came from")
+        self._input = _input_of(model, image, file)
+        if head:
+            model = gather_heads(model, image, head)
         graph = Graph.of(model)
         convolutions = [node for node in graph.nodes if node.op_type == "Conv"]
         names = convolution_names(model)
@@ -77,18 +86,29 @@ class FloatModel:
         except Exception as error:  # Of types that share no base.
             reason = str(error).strip().splitlines()[0]
             raise CompileError(f"--onnx: onnxruntime cannot run {file} ({reason})") from error
-        (entry,) = self._session.get_inputs()
-        sides = [side if isinstance(side, int) else own for side, own in zip(entry.shape, image.shape, strict=False)]
-        if sides != list(image.shape):
-            raise CompileError(
-                f"--onnx: {file} takes {entry.shape}, the artifact {list(image.shape)}: give the file it was compiled "
-                "from, of the same size"
-            )
-        self._input = str(entry.name)
 
     def run(self, tensor: FloatArray) -> Mapping[str, FloatArray]:
         """The outputs and all tensors, by name, for a normalized input (N, 3, H, W)."""
         return dict(zip(self._fetched, self._session.run(self._fetched, {self._input: tensor}), strict=True))
+
+
+def _input_of(model: Any, image: TensorSpec, file: Path) -> str:
+    """The name of the one input, which may have the shape of `image`."""
+    constants = {entry.name for entry in model.graph.initializer}
+    inputs = {
+        entry.name: [side.dim_value or side.dim_param for side in entry.type.tensor_type.shape.dim]
+        for entry in model.graph.input
+        if entry.name not in constants
+    }
+    for name, sides in inputs.items():
+        known = [side if isinstance(side, int) else own for side, own in zip(sides, image.shape, strict=False)]
+        if len(inputs) == 1 and len(sides) == len(image.shape) and known == list(image.shape):
+            return str(name)
+    takes = " and ".join(map(str, inputs.values())) or "nothing"
+    raise CompileError(
+        f"--onnx: {file} takes {takes}, the artifact {list(image.shape)}: give the file it was compiled from, of the "
+        "same size"
+    )
 
 
 def _made_of(graph: Graph, made: Made, added: bool = False) -> Iterator[Made]:
