@@ -59,3 +59,11 @@ def test_without_faces_nothing_is_matched():
     errors.add(slots_of((0.9, 10, 10, 40)), empty_slots(1, 8), 0)
     errors.add(Slots(*slots_of((0.9, 10, 10, 40))), slots_of((0.9, 110, 10, 40)), 0)
     assert (errors.expected, errors.matched) == (2, 0)
+
+
+def test_faces_without_landmarks_are_measured_by_box_and_score():
+    faces = slots_of((0.9, 10, 10, 40))
+    plain = faces._replace(landmarks=np.empty((*faces.scores.shape[:2], 0), np.float32))
+    errors = FaceErrors(confidence=0.5)
+    errors.add(plain, plain, 0)
+    assert (errors.matched, errors.ious, errors.score_errors, errors.landmark_errors) == (1, [1.0], [0.0], [])

@@ -87,7 +87,7 @@ def _face_line(faces: FaceErrors) -> str:
     found = f"faces   {faces.matched} of the float model's {faces.expected} of score {faces.confidence:g} or more found"
     if not faces.matched:
         return found
-    return (
-        f"{found}; means: IoU {mean(faces.ious):.4f}, score off by {mean(faces.score_errors):.4f}, landmarks by "
-        f"{100 * mean(faces.landmark_errors):.2f} % of the side of the box (NME)"
-    )
+    means = f"{found}; means: IoU {mean(faces.ious):.4f}, score off by {mean(faces.score_errors):.4f}"
+    if not faces.landmark_errors:
+        return means
+    return f"{means}, landmarks by {100 * mean(faces.landmark_errors):.2f} % of the side of the box (NME)"
