@@ -13,47 +13,35 @@ OF_CONVOLUTION_TRAINING = ("weight_filler", "bias_filler", "engine", "force_nd_i
 
 def convolution(layer: Layer, graph: Graph) -> None:
     """Conv."""
-    batch, channels, *sides = image_shape(layer, graph)
-    settings = layer.settings.section("convolution_param")
-    outputs, groups = _channels(settings, channels)
-    kernel, stride, pad, dilation = _window(settings, dilated=True)
-    made = [
-        (side + 2 * before - step * (taps - 1) - 1) // jump + 1
-        for side, taps, jump, before, step in zip(sides, kernel, stride, pad, dilation, strict=True)
-    ]
-    if min(made) < 1:
-        raise settings.error(f"a window of {kernel} (height, width) does not fit into {sides}")
-    inputs = _parameters(layer, graph, settings, (outputs, channels // groups, *kernel), outputs)
-    graph.add(
-        "Conv",
-        layer,
-        [layer.bottoms[0], *inputs],
-        (batch, outputs, *made),
-        kernel_shape=kernel,
-        strides=stride,
-        pads=pad * 2,
-        dilations=dilation,
-        group=groups,
-    )
+    _convolve(layer, graph, "Conv")
 
 
 def deconvolution(layer: Layer, graph: Graph) -> None:
     """ConvTranspose, whose weights lie as Caffe's."""
+    _convolve(layer, graph, "ConvTranspose")
+
+
+def _convolve(layer: Layer, graph: Graph, operator: str) -> None:
     batch, channels, *sides = image_shape(layer, graph)
     settings = layer.settings.section("convolution_param")
     outputs, groups = _channels(settings, channels)
     kernel, stride, pad, dilation = _window(settings, dilated=True)
-    made = [
-        jump * (side - 1) + step * (taps - 1) + 1 - 2 * before
-        for side, taps, jump, before, step in zip(sides, kernel, stride, pad, dilation, strict=True)
-    ]
+    covered = [step * (taps - 1) + 1 for taps, step in zip(kernel, dilation, strict=True)]
+    along = zip(sides, covered, stride, pad, strict=True)
+    if operator == "Conv":
+        made = [(side + 2 * before - width) // jump + 1 for side, width, jump, before in along]
+        weights = (outputs, channels // groups, *kernel)
+        problem = f"a window of {kernel} (height, width) does not fit into {sides}"
+    else:
+        made = [jump * (side - 1) + width - 2 * before for side, width, jump, before in along]
+        weights = (channels, outputs // groups, *kernel)
+        problem = f"padding of {pad} (height, width) leaves nothing of the output"
     if min(made) < 1:
-        raise settings.error(f"padding of {pad} (height, width) leaves nothing of the output")
-    inputs = _parameters(layer, graph, settings, (channels, outputs // groups, *kernel), outputs)
+        raise settings.error(problem)
     graph.add(
-        "ConvTranspose",
+        operator,
         layer,
-        [layer.bottoms[0], *inputs],
+        [layer.bottoms[0], *_parameters(layer, graph, settings, weights, outputs)],
         (batch, outputs, *made),
         kernel_shape=kernel,
         strides=stride,

@@ -1,8 +1,12 @@
 """Convolution, Deconvolution and BatchNorm: the layers that have weights."""
 
+from typing import Any
+
 import numpy as np
 
 from facedeploy.importers.mxnet.graph import Layer, Operators, Tensor
+
+Pair = tuple[int, int]
 
 
 def _convolution(layer: Layer) -> Tensor:
@@ -17,20 +21,13 @@ def _convolution(layer: Layer) -> Tensor:
     data = layer.data(rank=4)
     batch, channels, *size = data.shape
     _check_groups(layer, channels, filters, groups)
-    inputs = [data.name, layer.parameter(1, "weight", (filters, channels // groups, *kernel))]
-    if has_bias:
-        inputs.append(layer.parameter(2, "bias", (filters,)))
     covered = [d * (k - 1) + 1 for d, k in zip(dilate, kernel, strict=True)]
     made = [(n + 2 * p - c) // s + 1 for n, p, c, s in zip(size, pad, covered, stride, strict=True)]
     return layer.emit(
         "Conv",
-        inputs,
+        [data.name, *_parameters(layer, (filters, channels // groups, *kernel), filters, has_bias)],
         (batch, filters, *made),
-        kernel_shape=kernel,
-        strides=stride,
-        dilations=dilate,
-        pads=(*pad, *pad),
-        group=groups,
+        **_window(kernel, stride, dilate, pad, groups),
     )
 
 
@@ -58,21 +55,24 @@ def _deconvolution(layer: Layer) -> Tensor:
         pad = (surplus[0] + 1) // 2, (surplus[1] + 1) // 2
     if adjust[0] >= stride[0] or adjust[1] >= stride[1]:
         layer.refuse(f"adj: got {adjust}, expected less than the stride {stride}")
-    inputs = [data.name, layer.parameter(1, "weight", (channels, filters // groups, *kernel))]
-    if has_bias:
-        inputs.append(layer.parameter(2, "bias", (filters,)))
     made = [total - 2 * p + a for total, p, a in zip(whole, pad, adjust, strict=True)]
     return layer.emit(
         "ConvTranspose",
-        inputs,
+        [data.name, *_parameters(layer, (channels, filters // groups, *kernel), filters, has_bias)],
         (batch, filters, *made),
-        kernel_shape=kernel,
-        strides=stride,
-        dilations=dilate,
-        pads=(*pad, *pad),
         output_padding=adjust,
-        group=groups,
+        **_window(kernel, stride, dilate, pad, groups),
     )
+
+
+def _parameters(layer: Layer, weight: tuple[int, ...], filters: int, has_bias: bool) -> list[str]:
+    bias = [layer.parameter(2, "bias", (filters,))] if has_bias else []
+    return [layer.parameter(1, "weight", weight), *bias]
+
+
+def _window(kernel: Pair, stride: Pair, dilate: Pair, pad: Pair, groups: int) -> dict[str, Any]:
+    """The attributes that ONNX's two operators share."""
+    return {"kernel_shape": kernel, "strides": stride, "dilations": dilate, "pads": (*pad, *pad), "group": groups}
 
 
 def _batch_norm(layer: Layer) -> Tensor:
