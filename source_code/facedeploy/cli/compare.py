@@ -24,24 +24,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run both, and print."""
-    from tqdm import tqdm
-
     from facedeploy.analysis.compare import compare
+    from facedeploy.cli.image_bar import image_bar
     from facedeploy.core.files import write_text
 
-    with tqdm(unit="image", disable=None) as bar:
-
-        def on_image(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
+    with image_bar("compare") as (_, advance):
         report = compare(
             arguments.prefix,
             arguments.onnx,
             arguments.images,
             count=arguments.count,
             confidence=arguments.confidence,
-            on_image=on_image,
+            on_image=advance,
         )
     print("\n".join(report.lines()))
     if arguments.json:

@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Compile, and say what was written."""
-    from facedeploy.cli.calibration_bar import calibration_bar
+    from facedeploy.cli.image_bar import image_bar
     from facedeploy.config.build_config import notes
     from facedeploy.config.load import load_build_config
     from facedeploy.config.shipped import find_config
@@ -45,7 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
     started = time.monotonic()
     speed: PrecisionSpeed | None = None
     options = config.backend.quantize
-    with calibration_bar() as (note, on_image):
+    with image_bar("calibrate") as (note, on_image):
         if config.backend.dtype == "int8" and options is not None and options.max_drop is not None:
             from facedeploy.analysis.mixed_precision import compile_within
 

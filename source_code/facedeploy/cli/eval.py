@@ -38,8 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Evaluate and print."""
-    from tqdm import tqdm
-
+    from facedeploy.cli.image_bar import image_bar
     from facedeploy.image.figure import check_plot
     from facedeploy.widerface.evaluate import evaluate
     from facedeploy.widerface.plot import plot_curves
@@ -47,13 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
     ground_truth = arguments.gt or default_ground_truth()
     if arguments.plot:
         check_plot(arguments.plot)
-    # disable=None: no bar where stderr is not a terminal.
-    with tqdm(desc="evaluate", unit="image", leave=False, disable=None) as bar:
-
-        def advance(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
+    with image_bar("evaluate") as (_, advance):
         result = evaluate(arguments.pred, ground_truth, allow_missing=arguments.allow_missing, on_image=advance)
     print("\n".join([*protocol(result, arguments.pred, ground_truth), *block(result)]))
     if arguments.json:

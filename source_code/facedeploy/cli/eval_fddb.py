@@ -54,8 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Evaluate and print."""
-    from tqdm import tqdm
-
+    from facedeploy.cli.image_bar import image_bar
     from facedeploy.core.files import write_text
     from facedeploy.core.table import aligned
     from facedeploy.fddb.evaluate import evaluate
@@ -64,12 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     if arguments.plot:
         check_plot(arguments.plot)
-    with tqdm(desc="evaluate", unit="image", leave=False, disable=None) as bar:
-
-        def advance(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
+    with image_bar("evaluate") as (_, advance):
         result = evaluate(
             arguments.pred,
             arguments.gt,

@@ -51,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Compile, measure, print."""
     from facedeploy.analysis.latency import FEWEST_ITERATIONS, latency_table
-    from facedeploy.cli.calibration_bar import calibration_bar
+    from facedeploy.cli.image_bar import image_bar
     from facedeploy.core.errors import ConfigError
     from facedeploy.core.files import write_text
     from facedeploy.image.figure import check_plot
@@ -61,7 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.plot:
         check_plot(arguments.plot)
     configs = load_configs(arguments)
-    with calibration_bar() as (note, on_image):
+    with image_bar("calibrate") as (note, on_image):
         table = latency_table(
             configs,
             tuple(dict.fromkeys(arguments.sizes)),

@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Calibrate, write, and say what was written."""
-    from facedeploy.cli.calibration_bar import calibration_bar
+    from facedeploy.cli.image_bar import image_bar
     from facedeploy.config.build_config import notes
     from facedeploy.config.load import load_build_config
     from facedeploy.config.shipped import find_config
@@ -51,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
     from facedeploy.compiler.quantize import quantize_model
 
     evaluation = _listed(arguments.evaluation) if arguments.evaluation else []
-    with calibration_bar() as (note, advance):
+    with image_bar("calibrate") as (note, advance):
         quantized = quantize_model(config, evaluation=evaluation, note=note, on_image=advance)
     output: Path = arguments.output or Path(config.workspace.path) / config.name / f"{config.name}.qdq.onnx"
     if output.resolve() == quantized.source.resolve():
