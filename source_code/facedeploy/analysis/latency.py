@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from datetime import date
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,13 +13,13 @@ from typing import Any
 
 from facedeploy.analysis.latency_table import Cell, LatencyTable
 from facedeploy.analysis.published import Size, published_at
-from facedeploy.artifact.store import open_artifact
+from facedeploy.artifact.store import file_sha256, open_artifact
 from facedeploy.compiler.build import compile_model
 from facedeploy.compiler.frontend.checkpoint import find_checkpoint, image_spec, read_checkpoint
 from facedeploy.compiler.frontend.onnx_file import at_shape
 from facedeploy.compiler.quantize import quantize
 from facedeploy.compiler.target import resolve_target
-from facedeploy.config.build_config import BuildConfig, Frontend
+from facedeploy.config.build_config import PARAMETER_FILES, BuildConfig, Frontend
 from facedeploy.config.process_ops import CenterCrop, Pad, Resize
 from facedeploy.core.cpu import cpu_name
 from facedeploy.core.errors import ArtifactError, CompileError
@@ -29,6 +30,7 @@ from facedeploy.core.version import __version__
 from facedeploy.perf.measure import measure
 from facedeploy.quantize.calibrate import Progress
 from facedeploy.quantize.insert_qdq import is_quantized
+from facedeploy.quantize.samples import calibration_set
 from facedeploy.runtime.threads import threads_of_call
 
 CACHE = ".latency"  # Below workspace.path.
@@ -91,8 +93,9 @@ class _Detector:
         """The prefix of the artifact for a canvas, compiled unless it is there."""
         width, height = size
         # Only what was made of all this may be used again: a config of the same name may have changed.
+        versions = __version__, version("apache-tvm")
         made_of = json.dumps(
-            [asdict(self.config), size, __version__, version("apache-tvm"), self._target()], sort_keys=True
+            [asdict(self.config), size, *versions, self._target(), self._calibrated_by], sort_keys=True
         )
         key = hashlib.sha256(made_of.encode() + self._content).hexdigest()[:12]
         folder = Path(self.config.workspace.path) / CACHE / f"{self.config.name}_{width}x{height}_{key}"
@@ -106,12 +109,29 @@ class _Detector:
         with TemporaryDirectory() as temporary:
             file = Path(temporary) / f"{self.checkpoint.stem}_{width}x{height}.onnx"
             try:
-                model = at_shape(self._source(), image_spec(self.config.frontend), image, self.checkpoint)
+                model = self._at(image)
                 with result_path(file) as partial:
                     partial.write_bytes(model.SerializeToString())
                 return compile_model(_at_canvas(self.config, image, file), folder=folder).prefix
             except CompileError as error:
                 raise CompileError(f"--sizes {width}x{height}: {error}") from error
+
+    def _at(self, image: TensorSpec) -> Any:
+        """The model for that input: nets of other frameworks are imported anew, and may crop and pad otherwise then."""
+        config, known = self.config.frontend, image_spec(self.config.frontend)
+        if config.type not in PARAMETER_FILES:
+            return at_shape(self._source(), known, image, self.checkpoint)
+        batch, channels, height, width = image.shape
+        anew = replace(config, shape={image.name: (batch, channels, height, width)}, ladder=())
+        model = read_checkpoint(self.checkpoint, anew)
+        if self._source() is self.model:
+            return model
+        if list(model.graph.node) != list(self.model.graph.node):
+            raise CompileError(
+                f"{self.checkpoint} crops or pads otherwise here than at {list(known.shape)}, where int8 was "
+                "calibrated: give a config of this size"
+            )
+        return at_shape(self._source(), known, image, self.checkpoint)
 
     def _source(self) -> Any:
         """The model as it is compiled, at the shape of the config."""
@@ -121,6 +141,17 @@ class _Detector:
             found = quantize(self.config, self.checkpoint, self.model, note=self.note, on_image=self.on_image)
             self._quantized = found.model
         return self._quantized
+
+    @cached_property
+    def _calibrated_by(self) -> str:
+        """A hash of what int8 ranges come from."""
+        quantize, dataset = self.config.backend.quantize, self.config.dataset
+        if self.config.backend.dtype != "int8" or is_quantized(self.model):
+            return ""
+        if quantize and quantize.ranges:
+            table = Path(quantize.ranges)
+            return file_sha256(table) if table.is_file() else ""  # Calibration says what it misses.
+        return calibration_set(dataset).content_hash() if dataset else ""
 
     def _target(self) -> str:
         """What `host` means here."""

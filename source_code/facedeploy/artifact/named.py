@@ -13,7 +13,7 @@ Precision = Literal["fp32", "fp16"]
 FOLDER_VARIABLE = "FACEDEPLOY_ARTIFACTS"
 DEFAULT_FOLDER = "deploy_weights"  # Under the current folder: workspace.path of the shipped configs.
 
-# Nets that have a shipped config for fp32 alone, and its name without `_fp32`.
+# Face detectors that have a shipped config for fp32 alone, and its name without `_fp32`.
 _OF_FLOAT = (
     "mobilenet0.25_FD1MB",
     "slim",
@@ -21,6 +21,7 @@ _OF_FLOAT = (
     "lightDSFD",
     "DSFD",
     "insightface_mnet.25",
+    "insightface_mnet25_caffe",
     "faster_mobile_16",
     "faster_mobile_16and32",
     "faster_mobile_8and16",

@@ -223,7 +223,10 @@ def _int8_problems(config: BuildConfig) -> list[str]:
             "dataset.sampler": dataset is None or dataset.sampler,
         }
     problems = [
-        f"{key}: is missing, backend.dtype int8 needs it to calibrate" for key, value in needed.items() if not value
+        f"{key}: is missing, backend.dtype int8 needs it to calibrate"
+        + (" (--set 'backend.quantize={}' takes what it is by default)" if key == "backend.quantize" else "")
+        for key, value in needed.items()
+        if not value
     ]
     if quantize and quantize.max_drop is not None and not config.graph:
         problems.append("graph.extra_ops: is missing, backend.quantize.max_drop needs the boxes that it makes")

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from facedeploy.core.level import Level, Leveled, check_levels
+from facedeploy.core.level import Level, Leveled, check_levels, covering
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,4 @@ class AnchorSpec(Leveled):
 
     def levels(self, canvas_hw: tuple[int, int]) -> tuple[Level, ...]:
         """Every px belongs to a cell."""
-        height, width = canvas_hw
-        return tuple(
-            Level(stride, -(-height // stride), -(-width // stride), len(scales))
-            for stride, scales in zip(self.strides, self.scales, strict=True)
-        )
+        return covering(self.strides, self.scales, canvas_hw)

@@ -1,6 +1,7 @@
 """Where the priors of a head lie: a grid of cells for each level."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -33,6 +34,17 @@ class Leveled(ABC):
     def count(self, canvas_hw: tuple[int, int]) -> int:
         """Number of priors on a canvas of (height, width) px."""
         return sum(level.count for level in self.levels(canvas_hw))
+
+
+def covering(
+    strides: Sequence[int], priors: Sequence[Sequence[object]], canvas_hw: tuple[int, int]
+) -> tuple[Level, ...]:
+    """Levels whose cells cover every px of the canvas, with as many priors in each as `priors` lists."""
+    height, width = canvas_hw
+    return tuple(
+        Level(stride, -(-height // stride), -(-width // stride), len(each))
+        for stride, each in zip(strides, priors, strict=True)
+    )
 
 
 def check_levels(**lists: tuple[object, ...]) -> None:

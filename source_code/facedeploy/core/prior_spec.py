@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from facedeploy.core.level import Level, Leveled, check_levels
+from facedeploy.core.level import Level, Leveled, check_levels, covering
 
 
 @dataclass(frozen=True)
@@ -38,11 +38,7 @@ class PriorSpec(Leveled):
 
     def levels(self, canvas_hw: tuple[int, int]) -> tuple[Level, ...]:
         """Every px belongs to a cell: 16,800 priors at 640x640 with the defaults."""
-        height, width = canvas_hw
-        return tuple(
-            Level(stride, -(-height // stride), -(-width // stride), len(sizes))
-            for stride, sizes in zip(self.strides, self.min_sizes, strict=True)
-        )
+        return covering(self.strides, self.min_sizes, canvas_hw)
 
     def size_wh(self, min_size: int, canvas_hw: tuple[int, int]) -> tuple[float, float]:
         """Width and height, as shares of the canvas, of a prior of this min size, before `clip`."""

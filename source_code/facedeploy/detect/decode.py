@@ -22,9 +22,7 @@ def decode_boxes(loc: FloatArray, priors: FloatArray, variances: tuple[float, fl
 def decode_landmarks(landms: FloatArray, priors: FloatArray, variances: tuple[float, float]) -> FloatArray:
     """Landms (P, 10), priors (P, 4) -> (P, 10) x y of five points in 0..1 of the canvas."""
     with np.errstate(over="ignore", invalid="ignore"):
-        offsets: FloatArray = (
-            landms.reshape(len(landms), landms.shape[1] // 2, 2) * np.float32(variances[0]) * priors[:, None, 2:]
-        )
+        offsets: FloatArray = _points(landms) * np.float32(variances[0]) * priors[:, None, 2:]
         return (offsets + priors[:, None, :2]).reshape(landms.shape)
 
 
@@ -39,9 +37,7 @@ def decode_anchor_boxes(loc: FloatArray, anchors: FloatArray) -> FloatArray:
 def decode_anchor_landmarks(landms: FloatArray, anchors: FloatArray) -> FloatArray:
     """Landms (P, 10), anchors (P, 4) px -> (P, 10) x y px of five points."""
     with np.errstate(over="ignore", invalid="ignore"):
-        points: FloatArray = (
-            landms.reshape(len(landms), landms.shape[1] // 2, 2) * anchors[:, None, 2:] + anchors[:, None, :2]
-        )
+        points: FloatArray = _points(landms) * anchors[:, None, 2:] + anchors[:, None, :2]
     return points.reshape(landms.shape)
 
 

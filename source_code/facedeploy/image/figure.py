@@ -16,7 +16,7 @@ def check_plot(path: Path) -> None:
     """Raise ConfigError unless the suffix is of PLOT_FORMATS, DependencyError without matplotlib: before the work."""
     if path.suffix.lower().lstrip(".") not in PLOT_FORMATS:
         raise ConfigError(f"{path}: got suffix {path.suffix!r}, expected one of {', '.join(PLOT_FORMATS)}")
-    require("matplotlib.figure", "eval", "drawing curves")
+    require("matplotlib.figure", "eval", "drawing plots")
 
 
 @contextmanager
@@ -27,7 +27,7 @@ def figure(path: Path, inches: tuple[float, float] = (6, 5)) -> Iterator[Any]:
     """
     check_plot(path)
     # A figure of its own needs neither pyplot nor a display; savefig picks Agg or a vector canvas by the suffix.
-    drawn = require("matplotlib.figure", "eval", "drawing curves").Figure(figsize=inches, layout="constrained")
+    drawn = require("matplotlib.figure", "eval", "drawing plots").Figure(figsize=inches, layout="constrained")
     yield drawn
     with result_path(path) as temporary:
         drawn.savefig(temporary, dpi=150)

@@ -147,6 +147,31 @@ def test_a_model_of_all_levels_and_other_outputs_stay(heads_model: onnx.ModelPro
     assert [output.name for output in gather_heads(model, IMAGE, FIELDS).graph.output] == ["loc", "conf", "feature"]
 
 
+def test_rows_of_anchors_give_the_second_of_two_numbers(run_onnx, image: np.ndarray) -> None:
+    head = AnchorSpec(((2, 1), (1,)), (16, 8))
+    model = model_of({"c0": (2, 30, 2), "b0": (2, 30, 4), "c1": (2, 60, 2), "b1": (2, 60, 4)})
+    outputs, gathered = run_onnx(model, image), run_onnx(gather_heads(model, IMAGE, head), image)
+    np.testing.assert_array_equal(gathered["conf"], np.concatenate([outputs["c0"], outputs["c1"]], axis=1)[:, :, 1:])
+    np.testing.assert_array_equal(gathered["loc"], np.concatenate([outputs["b0"], outputs["b1"]], axis=1))
+
+
+def test_levels_of_one_size_and_different_strides_are_told_by_their_order(run_onnx, image: np.ndarray) -> None:
+    head = PriorSpec(((64,), (128,)), (128, 256))
+    model = model_of({"s0": (2, 1, 1), "s1": (2, 1, 1), "b0": (2, 1, 4), "b1": (2, 1, 4)})
+    # Two scores of the first level would be those of a class and an object, so that each level takes its own.
+    outputs, gathered = run_onnx(model, image), run_onnx(gather_heads(model, IMAGE, head), image)
+    np.testing.assert_array_equal(gathered["conf"], np.concatenate([outputs["s0"], outputs["s1"]], axis=1))
+    np.testing.assert_array_equal(gathered["loc"], np.concatenate([outputs["b0"], outputs["b1"]], axis=1))
+
+
+def test_outputs_of_a_level_may_be_called_as_those_of_all(run_onnx, image: np.ndarray) -> None:
+    head = AnchorSpec(((1,),), (8,))
+    model = model_of({"conf": (2, 2, 6, 10), "loc": (2, 4, 6, 10)})
+    outputs, gathered = run_onnx(model, image), run_onnx(gather_heads(model, IMAGE, head), image)
+    np.testing.assert_array_equal(gathered["loc"], rows(outputs["loc"], 4))
+    np.testing.assert_array_equal(gathered["conf"], rows(outputs["conf"][:, 1:], 1))
+
+
 @pytest.mark.parametrize(
     ("left_out", "said"),
     [

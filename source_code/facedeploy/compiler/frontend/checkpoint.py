@@ -26,9 +26,10 @@ def find_checkpoint(frontend: Frontend, note: Callable[[str], None]) -> Path:
     if not path.is_absolute() and exported.is_file():
         note(f"frontend.checkpoint: {path} is not in the current directory; using {exported}")
         return exported
+    exports = "`python export.py` writes export_model/ under its current directory, "
     raise CompileError(
         f"frontend.checkpoint: {_absence(path)}; "
-        "`python export.py` writes export_model/ under its current directory, --set frontend.checkpoint=X names another"
+        f"{exports if path.parts[:1] == ('export_model',) else ''}--set frontend.checkpoint=X names another"
     )
 
 

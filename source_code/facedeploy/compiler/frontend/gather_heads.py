@@ -63,6 +63,7 @@ def gather_heads(model: Any, image: TensorSpec, head: HeadSpec) -> Any:
     gathered = type(model)()
     gathered.CopyFrom(model)
     builder = _Builder(gathered.graph)
+    outputs = [replace(output, name=builder.renamed(output.name)) for output in outputs]
     used, made = set[str](), list[str]()
     for kind in (LOC, CONF, LANDMS):
         found = _of_levels(kind, head, levels, outputs)
@@ -90,7 +91,7 @@ def _of_levels(kind: str, head: HeadSpec, levels: Sequence[Level], outputs: Sequ
     kinds = KINDS[type(head)]
     found = []
     for number, level in enumerate(levels):
-        alike = [other for other, each in enumerate(levels) if each == level]
+        alike = [other for other, each in enumerate(levels) if replace(each, stride=level.stride) == level]
         fitting = [output for output in outputs if output.fits(level) and kinds.get(output.numbers(level)) == kind]
         found.append(fitting[alike.index(number) :: len(alike)])
     return found
@@ -102,14 +103,27 @@ class _Builder:
     def __init__(self, graph: Any) -> None:
         self._graph = graph
 
+    def renamed(self, name: str) -> str:
+        """The name, or another one for a tensor that is called as the outputs to be."""
+        if name not in (LOC, CONF, LANDMS):
+            return name
+        new = f"{name}.of_level"
+        for node in self._graph.node:
+            for names in (node.input, node.output):
+                names[:] = [new if each == name else each for each in names]
+        for entry in self._graph.output:
+            entry.name = new if entry.name == name else entry.name
+        return new
+
     def rows(self, name: str, level: Level, outputs: Sequence[_Output], last: bool) -> str:
-        """The outputs of one level as (N, cells * priors, numbers); `last`: of maps the second half of the channels."""
+        """The outputs of one level as (N, cells * priors, numbers); `last`: the second half of each."""
         parts = []
         for index, output in enumerate(outputs):
             part, numbers = output.name, output.numbers(level)
             own = f"{name}.{index}"
             if last:
-                bounds = [np.array([value], np.int64) for value in (level.priors, 2 * level.priors, 1)]
+                first, axis = (level.priors, 1) if len(output.shape) == 4 else (1, 2)
+                bounds = [np.array([value], np.int64) for value in (first, 2 * first, axis)]
                 constants = [self._constant(f"{own}.{at}", value) for at, value in enumerate(bounds)]
                 part, numbers = self.add("Slice", [part, *constants], f"{own}.face"), 1
             if len(output.shape) == 4:
