@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from facedeploy.compiler.frontend.gather_heads import gather_heads
+from facedeploy.compiler.frontend.onnx_file import image_inputs, sides_of, suits
 from facedeploy.core.errors import CompileError
 from facedeploy.core.head_spec import HeadSpec
 from facedeploy.core.requirement import require
@@ -94,17 +95,10 @@ class FloatModel:
 
 def _input_of(model: Any, image: TensorSpec, file: Path) -> str:
     """The name of the one input, which may have the shape of `image`."""
-    constants = {entry.name for entry in model.graph.initializer}
-    inputs = {
-        entry.name: [side.dim_value or side.dim_param for side in entry.type.tensor_type.shape.dim]
-        for entry in model.graph.input
-        if entry.name not in constants
-    }
-    for name, sides in inputs.items():
-        known = [side if isinstance(side, int) else own for side, own in zip(sides, image.shape, strict=False)]
-        if len(inputs) == 1 and len(sides) == len(image.shape) and known == list(image.shape):
-            return str(name)
-    takes = " and ".join(map(str, inputs.values())) or "nothing"
+    inputs = image_inputs(model)
+    if len(inputs) == 1 and suits(sides_of(inputs[0]), image):
+        return str(inputs[0].name)
+    takes = " and ".join(str(sides_of(entry)) for entry in inputs) or "nothing"
     raise CompileError(
         f"--onnx: {file} takes {takes}, the artifact {list(image.shape)}: give the file it was compiled from, of the "
         "same size"

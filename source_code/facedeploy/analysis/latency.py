@@ -122,15 +122,10 @@ class _Detector:
         if config.type not in PARAMETER_FILES:
             return at_shape(self._source(), known, image, self.checkpoint)
         batch, channels, height, width = image.shape
-        anew = replace(config, shape={image.name: (batch, channels, height, width)}, ladder=())
-        model = read_checkpoint(self.checkpoint, anew)
         if self._source() is self.model:
-            return model
-        if list(model.graph.node) != list(self.model.graph.node):
-            raise CompileError(
-                f"{self.checkpoint} crops or pads otherwise here than at {list(known.shape)}, where int8 was "
-                "calibrated: give a config of this size"
-            )
+            anew = replace(config, shape={image.name: (batch, channels, height, width)}, ladder=())
+            return read_checkpoint(self.checkpoint, anew)
+        read_checkpoint(self.checkpoint, replace(config, ladder=((batch, channels, height, width),)))  # Or refuse it.
         return at_shape(self._source(), known, image, self.checkpoint)
 
     def _source(self) -> Any:

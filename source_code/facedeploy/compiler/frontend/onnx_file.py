@@ -8,6 +8,7 @@ import os
 import re
 import sys
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -140,21 +141,36 @@ def metadata_of(model: Any) -> dict[str, str]:
     return entries | {entry.key: entry.value for entry in model.metadata_props}
 
 
+def image_inputs(model: Any) -> list[Any]:
+    """The inputs of an onnx.ModelProto that are no constants, which old files list among them."""
+    constants = {initializer.name for initializer in model.graph.initializer}
+    return [entry for entry in model.graph.input if entry.name not in constants]
+
+
+def sides_of(entry: Any) -> list[int | str]:
+    """The shape of an input: a number, or the name of a side that may be any; `?` of one without a name."""
+    return [side.dim_value or side.dim_param or "?" for side in entry.type.tensor_type.shape.dim]
+
+
+def suits(sides: Sequence[int | str], image: TensorSpec) -> bool:
+    """Whether an input of these sides may have the shape of `image`."""
+    fixed = [got if isinstance(got, int) else want for got, want in zip(sides, image.shape, strict=False)]
+    return len(sides) == len(image.shape) and fixed == list(image.shape)
+
+
 def check_input(model: Any, image: TensorSpec, file: Path) -> None:
     """Raise CompileError unless an onnx.ModelProto has one input, which `image` suits. `file` is for the errors."""
     from onnx import TensorProto
 
-    constants = {initializer.name for initializer in model.graph.initializer}
-    inputs = [entry for entry in model.graph.input if entry.name not in constants]
-    sides = [[dim.dim_value or dim.dim_param or "?" for dim in entry.type.tensor_type.shape.dim] for entry in inputs]
+    inputs = image_inputs(model)
+    sides = [sides_of(entry) for entry in inputs]
     known = ", ".join(f"{entry.name}: {json.dumps(shape)}" for entry, shape in zip(inputs, sides, strict=True))
     if len(inputs) != 1:
         raise CompileError(f"frontend.checkpoint: {file} has {len(inputs)} inputs ({known}), expected one image input")
     if inputs[0].name != image.name:
         raise CompileError(f"frontend.shape: got an input {image.name!r}, the input of {file} is {known}")
     asked = list(image.shape)
-    fixed = [got if isinstance(got, int) else want for got, want in zip(sides[0], asked, strict=False)]
-    if len(sides[0]) != len(asked) or fixed != asked:
+    if not suits(sides[0], image):
         raise CompileError(f"frontend.shape.{image.name}: got {json.dumps(asked)}, the input of {file} is {known}")
     kind = inputs[0].type.tensor_type.elem_type
     if kind != TensorProto.FLOAT:
