@@ -78,6 +78,7 @@ def test_what_a_cpu_lacks_is_named(monkeypatch):
     assert lacking["x86-64-v3"] == lacking["x86-64-v3+avxvnni"] == ("bmi", "bmi2", "f16c", "fma", "lzcnt", "movbe")
     assert set(lacking["x86-64-v3"]) < set(lacking["x86-64-v4"])
     assert lacking["x86-64-v4+avx512vnni"] == (*lacking["x86-64-v4"], "avx512vnni")
+    assert lacking["x86-64-v4+amx-int8"] == (*lacking["x86-64-v4"], "amx-int8", "amx-tile", "avx512vnni")
 
 
 def test_torch_is_not_imported():

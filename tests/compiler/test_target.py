@@ -3,7 +3,7 @@
 import pytest
 
 from facedeploy.compiler import target as module
-from facedeploy.compiler.target import DOT_PRODUCTS, LEVELS, host_features, resolve_target
+from facedeploy.compiler.target import DOT_PRODUCTS, INCLUDES, LEVELS, host_features, resolve_target
 from facedeploy.core.errors import CompileError
 
 
@@ -33,6 +33,8 @@ def test_host_steps_down_a_level_for_each_feature_that_a_cpu_lacks(
 @pytest.mark.parametrize(
     ("has", "name"),
     [
+        ({"amx-int8", "amx-tile", "avx512vnni", "avxvnni"}, "x86-64-v4+amx-int8"),
+        ({"amx-int8", "avx512vnni"}, "x86-64-v4+avx512vnni"),  # A system that hides the tiles.
         ({"avx512vnni", "avxvnni"}, "x86-64-v4+avx512vnni"),
         ({"avxvnni"}, "x86-64-v4"),
         (set(), "x86-64-v4"),
@@ -43,7 +45,8 @@ def test_host_has_the_dot_products_of_its_level_where_they_are_asked_for(
     monkeypatch: pytest.MonkeyPatch, has: set[str], name: str
 ) -> None:
     features = dict.fromkeys([need for needs in LEVELS.values() for need in needs], True)
-    features |= {"avx512vnni": "avx512vnni" in has, "avxvnni": "avxvnni" in has, "avx512f": "no avx512f" not in has}
+    features |= {name: name in has for name in ("amx-int8", "amx-tile", "avx512vnni", "avxvnni")}
+    features |= {"avx512f": "no avx512f" not in has}
     monkeypatch.setattr(module, "host_features", lambda: features)
     resolved = resolve_target("host", dot_products=True)
     assert resolved.name == name
@@ -51,9 +54,11 @@ def test_host_has_the_dot_products_of_its_level_where_they_are_asked_for(
     assert resolve_target(name).features == resolved.features
 
 
-@pytest.mark.parametrize(("level", "feature"), DOT_PRODUCTS.items())
+@pytest.mark.parametrize(
+    ("level", "feature"), [(level, feature) for level, features in DOT_PRODUCTS.items() for feature in features]
+)
 def test_dot_products_are_a_feature_of_the_target(level: str, feature: str) -> None:
-    assert feature in resolve_target(f"{level}+{feature}").features
+    assert {feature, *INCLUDES.get(feature, ())} <= set(resolve_target(f"{level}+{feature}").features)
     assert feature not in resolve_target(level).features
     with pytest.raises(CompileError, match="expected host"):
         resolve_target(f"{level}+avx512fp16")

@@ -18,8 +18,10 @@ LEVELS: dict[str, tuple[str, ...]] = {
     "x86-64-v2": ("cx16", "popcnt", "sahf", "sse4.2", "ssse3"),
 }
 
-# Beyond the levels, and used where a CPU has them: dot products of eight-bit integers.
-DOT_PRODUCTS = {"x86-64-v4": "avx512vnni", "x86-64-v3": "avxvnni"}
+# Beyond the levels, and used where a CPU has them: what multiplies eight-bit integers, best first, and what comes with
+# it on every CPU that has it.
+DOT_PRODUCTS: dict[str, tuple[str, ...]] = {"x86-64-v4": ("amx-int8", "avx512vnni"), "x86-64-v3": ("avxvnni",)}
+INCLUDES: dict[str, tuple[str, ...]] = {"amx-int8": ("amx-tile", "avx512vnni")}
 
 # What generated code may contain. Other features of a CPU (virtualization, random numbers, ...) it never uses, so that
 # a virtual machine that hides them can run the artifact all the same.
@@ -59,16 +61,21 @@ def lacking_features() -> dict[str, tuple[str, ...]]:
     for level, needs in reversed(LEVELS.items()):  # A level has what those below it have.
         below += tuple(need for need in needs if not has.get(need, False))
         lacking[level] = below
-        if feature := DOT_PRODUCTS.get(level):
-            lacking[f"{level}+{feature}"] = (*below, *(() if has.get(feature, False) else (feature,)))
+        for feature in reversed(DOT_PRODUCTS.get(level, ())):
+            missing = tuple(need for need in _with_included(feature) if not has.get(need, False))
+            lacking[f"{level}+{feature}"] = (*below, *missing)
     return dict(reversed(lacking.items()))
 
 
-def resolve_target(name: str, dot_products: bool = False) -> Target:
-    """`host`, one of `LEVELS`, perhaps with its dot products (`x86-64-v4+avx512vnni`), or a tvm target as JSON.
+def _with_included(feature: str) -> tuple[str, ...]:
+    return (feature, *INCLUDES.get(feature, ()))
 
-    JSON is such as {"kind": "llvm", "mcpu": "haswell"}; `host` is the best level that this CPU has, with dot products
-    if they are asked for: code that does without runs on more CPUs.
+
+def resolve_target(name: str, dot_products: bool = False) -> Target:
+    """`host`, one of `LEVELS`, perhaps with some of its `DOT_PRODUCTS` (`x86-64-v4+amx-int8`), or a tvm target as JSON.
+
+    JSON is such as {"kind": "llvm", "mcpu": "haswell"}; `host` is the best level that this CPU has, with its best dot
+    products if they are asked for: code that does without runs on more CPUs.
 
     Raises CompileError when it is none of these, or for another architecture than this machine's.
     """
@@ -78,12 +85,15 @@ def resolve_target(name: str, dot_products: bool = False) -> Target:
         best = next(levels, None)
         if best is None:
             return _describe(_tvm_target({"kind": "llvm"}, name), name)
-        dot_product = DOT_PRODUCTS.get(best, "")
-        name = f"{best}+{dot_product}" if dot_products and features.get(dot_product, False) else best
+        name = best
+        if dot_products:
+            known = DOT_PRODUCTS.get(best, ())
+            has = (each for each in known if all(features.get(need, False) for need in _with_included(each)))
+            name = "+".join((best, *list(has)[:1]))
     level, _, feature = name.partition("+")
-    if level not in LEVELS or (feature and DOT_PRODUCTS.get(level) != feature):
+    if level not in LEVELS or (feature and feature not in DOT_PRODUCTS.get(level, ())):
         return _describe(_tvm_target(_parse(name), name), name)
-    extra = {"mattr": [f"+{feature}"]} if feature else {}
+    extra = {"mattr": [f"+{each}" for each in _with_included(feature)]} if feature else {}
     return _describe(_tvm_target({"kind": "llvm", "mcpu": level, **extra}, name), name)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import tvm
 
 from facedeploy.artifact.store import Artifact
+from facedeploy.core.amx import FEATURE, request_amx
 from facedeploy.core.errors import DeviceError
 
 NODES = Path("/sys/devices/system/node")
@@ -60,7 +61,10 @@ def _cpus(text: str) -> set[int]:
 
 
 def check_machine(artifact: Artifact) -> None:
-    """Raise DeviceError when the artifact was compiled for another architecture, or for features this CPU lacks."""
+    """Raise DeviceError when the artifact was compiled for another architecture, or for features this CPU lacks.
+
+    What this process must ask the system for, to use a feature, is asked for.
+    """
     target = artifact.manifest.target
     architecture = target.triple.split("-")[0]
     if architecture != platform.machine():
@@ -74,3 +78,5 @@ def check_machine(artifact: Artifact) -> None:
             f"{artifact.code} is compiled for {target.name} and needs {', '.join(missing)}, which this CPU lacks: "
             "compile it here with backend.target: host, or with an older level such as x86-64-v3"
         )
+    if FEATURE in target.features:
+        request_amx()

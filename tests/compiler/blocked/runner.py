@@ -9,7 +9,9 @@ import tvm
 
 from facedeploy.compiler.kernels.blocked.direct import Source, Window, channel_blocks
 from facedeploy.compiler.kernels.blocked.layout import Blocked, block_of
+from facedeploy.compiler.pipeline import BUILT_KERNELS
 from facedeploy.compiler.target import Target, host_features, resolve_target
+from facedeploy.core.amx import FEATURE, request_amx
 
 __all__ = ["FloatArray", "channel_blocks", "random", "run", "source_of", "targets"]
 
@@ -31,8 +33,10 @@ def run(
     dtype: str = "float32",
 ) -> list[npt.NDArray[Any]]:
     """Outputs are filled with a number that no kernel of floats computes, so that what is not written shows."""
+    if FEATURE in target.features:
+        request_amx()
     module = tvm.IRModule({"kernel": function.with_attr("global_symbol", "kernel")})
-    library = tvm.compile(module, target=target.tvm_target)
+    library = tvm.tirx.build(module, target=target.tvm_target, pipeline=BUILT_KERNELS)
     filler = 1e9 if dtype == "float32" else 171
     results = [tvm.runtime.tensor(np.full(shape, filler, dtype)) for shape in outputs]
     library["kernel"](*(tvm.runtime.tensor(np.ascontiguousarray(array)) for array in arguments), *results)

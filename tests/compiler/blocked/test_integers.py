@@ -11,19 +11,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from runner import channel_blocks, run, targets
 
+from facedeploy.compiler.kernels.blocked.amx import channel_chunks, integer_block
+from facedeploy.compiler.kernels.blocked.amx_dense import amx_convolution
 from facedeploy.compiler.kernels.blocked.direct import Source, Window, direct_convolution
 from facedeploy.compiler.kernels.blocked.emit import Epilogue
 from facedeploy.compiler.kernels.blocked.heads import Level, Output, heads_convolution
-from facedeploy.compiler.kernels.blocked.integer_cascade import PairSpec, integer_cascade
+from facedeploy.compiler.kernels.blocked.integer_cascade import PairSpec, in_tiles, integer_cascade
 from facedeploy.compiler.kernels.blocked.integer_depthwise import integer_depthwise
-from facedeploy.compiler.kernels.blocked.integers import IntegerArithmetic, Step, pack_integers
+from facedeploy.compiler.kernels.blocked.integers import IntegerArithmetic, Step, has_amx, pack_integers
 from facedeploy.compiler.kernels.blocked.layout import Blocked, block_of, pack_depthwise, to_blocked
 from facedeploy.compiler.kernels.blocked.quantization import dequantize, quantize, store_pixels
 from facedeploy.compiler.target import DOT_PRODUCTS, Target, host_features, resolve_target
 
 Array = npt.NDArray[Any]
 HAS = host_features()
-WITH_DOT_PRODUCTS = [resolve_target(f"{level}+{feature}") for level, feature in DOT_PRODUCTS.items()]
+WITH_DOT_PRODUCTS = [
+    resolve_target(f"{level}+{feature}") for level, features in DOT_PRODUCTS.items() for feature in features
+]
 LEVELS = [
     *(pytest.param(target, id=target.name) for target in targets()),
     *(
@@ -113,6 +117,28 @@ def starts(weights: Array, zero_points: Array) -> Array:
     return -np.einsum("ocij,c->o", weights.astype(np.int64), zero_points.astype(np.int64))
 
 
+def block_for(channels: int, target: Target) -> int:
+    """The block of a tensor of integers."""
+    return (integer_block if has_amx(target) else block_of)(channels)
+
+
+def packed(weights: Array, sources: list[Source], block: int, target: Target, in_tiles: bool) -> Array:
+    """The weights of a dense convolution whose output has this block."""
+    inner = min(source.layout.block for source in sources)
+    if in_tiles:
+        return pack_integers(weights, channel_chunks(sources), inner, min(16, block), target)
+    return pack_integers(weights, channel_blocks(sources), inner, block, target)
+
+
+def build_dense(
+    sources: list[Source], output: Blocked, window: Window, epilogue: Epilogue, target: Target
+) -> tuple[Any, Any]:
+    if has_amx(target):
+        return amx_convolution("amx", sources, output, window, epilogue, target)
+    arithmetic = IntegerArithmetic(target)
+    return direct_convolution("direct", sources, output, window, epilogue, target, arithmetic=arithmetic)
+
+
 def draw_window(draw: Any) -> Window:
     return Window(
         (draw(st.integers(1, 4)), draw(st.integers(1, 4))),
@@ -129,8 +155,8 @@ def test_dense_convolution_equals_numpy(target: Target, data: st.DataObject) -> 
     draw = data.draw
     rng = np.random.default_rng(draw(st.integers(0, 1000)))
     window, slope = draw_window(draw), draw(st.sampled_from([0.0, 0.1, 1.0]))
-    batch, inputs, outputs = draw(st.integers(1, 2)), draw(st.integers(1, 37)), draw(st.integers(1, 70))
-    hw = draw(st.integers(9, 13)), draw(st.integers(9, 21))
+    batch, inputs, outputs = draw(st.integers(1, 2)), draw(st.integers(1, 150)), draw(st.integers(1, 70))
+    hw = draw(st.integers(9, 13)), draw(st.integers(9, 37))
     quantized = draw(st.booleans())
     x = rng.integers(0, 256, (batch, inputs, *hw), np.uint8)
     zero_points = rng.integers(0, 256, inputs)
@@ -139,15 +165,15 @@ def test_dense_convolution_equals_numpy(target: Target, data: st.DataObject) -> 
     steps = random_steps(rng, outputs, sums)
     output_hw = sums.shape[2:]
     halo = window.halo(hw, output_hw) + draw(st.integers(0, 1))
-    layout = Blocked(batch, inputs, *hw, block_of(inputs), halo)
+    layout = Blocked(batch, inputs, *hw, block_for(inputs, target), halo)
     source = Source(layout, 0, layout.blocks)
-    output = Blocked(batch, outputs, *output_hw, block_of(outputs), draw(st.integers(0, 2)))
+    block = block_for(outputs, target) if quantized else block_of(outputs)
+    output = Blocked(batch, outputs, *output_hw, block, draw(st.integers(0, 2)))
     epilogue = Epilogue(slope, quantized=quantized)
-    arithmetic = IntegerArithmetic(target)
-    function, _ = direct_convolution("direct", [source], output, window, epilogue, target, arithmetic=arithmetic)
+    function, _ = build_dense([source], output, window, epilogue, target)
     arguments = [
         blocked(x, layout, zero_points),
-        pack_integers(weights, channel_blocks([source]), layout.block, output.block, target),
+        packed(weights, [source], output.block, target, has_amx(target)),
         blocks(starts(weights, zero_points), output.block).astype(np.int32),
         blocks(steps, output.block),
     ]
@@ -174,12 +200,11 @@ def test_convolution_of_parts_with_residual_equals_numpy(target: Target, upsampl
     sources = [Source(layouts[0], 1, 2), Source(layouts[1], 0, 1)]
     output, residual = Blocked(2, 40, *hw, 16, 1), Blocked(2, 40, *small.shape[2:], 16, 1)
     epilogue = Epilogue(0.1, residual, upsample, 0.25, residual_dtype, quantized=True)
-    arithmetic = IntegerArithmetic(target)
-    function, _ = direct_convolution("direct", sources, output, window, epilogue, target, arithmetic=arithmetic)
+    function, _ = build_dense(sources, output, window, epilogue, target)
     arguments = [
         blocked(first, layouts[0], zero_first),
         blocked(second, layouts[1], zero_second),
-        pack_integers(weights, channel_blocks(sources), 16, 16, target),
+        packed(weights, sources, 16, target, has_amx(target)),
         blocks(starts(weights, zero_points), 16).astype(np.int32),
         blocks(steps, 16),
         to_blocked(small, residual).astype(residual_dtype),
@@ -235,7 +260,7 @@ def test_heads_equal_numpy(target: Target) -> None:
         levels.append(Level((Source(layout, 0, 2),)))
         arguments += [
             blocked(x, layout, zero_points),
-            pack_integers(weights, [list(range(16)), list(range(16, 32))], 16, 16, target),
+            packed(weights, list(levels[-1].sources), 16, target, has_amx(target)),
             blocks(starts(weights, zero_points), 16).astype(np.int32),
             blocks(steps, 16),
         ]
@@ -295,7 +320,9 @@ def depthwise_floats(x: Array, weights: Array, bias: Array, window: Window, targ
 
 @level
 @pytest.mark.parametrize("quantized", [True, False])
-@pytest.mark.parametrize(("channels", "hw", "stride"), [((3, 8, 24), (17, 22), 2), ((20, 33, 16), (9, 13), 1)])
+@pytest.mark.parametrize(
+    ("channels", "hw", "stride"), [((3, 8, 24), (17, 22), 2), ((20, 33, 16), (9, 13), 1), ((64, 80, 48), (9, 40), 1)]
+)
 def test_cascade_of_dense_and_depthwise_layers_equals_numpy(
     target: Target, quantized: bool, channels: tuple[int, int, int], hw: tuple[int, int], stride: int
 ) -> None:
@@ -304,7 +331,7 @@ def test_cascade_of_dense_and_depthwise_layers_equals_numpy(
     depthwise = [Window((3, 3), padding=(1, 1)), Window((3, 3), (2, 2), (1, 1))]
     x = rng.integers(0, 256, (2, channels[0], *hw), np.uint8)
     zero_points = rng.integers(0, 256, channels[0])
-    source = Blocked(2, channels[0], *hw, block_of(channels[0]), 1)
+    source = Blocked(2, channels[0], *hw, block_for(channels[0], target), 1)
     arguments, specs, layout = [blocked(x, source, zero_points)], [], source
     for index, (window, behind, outputs) in enumerate(zip(windows, depthwise, channels[1:], strict=True)):
         last = index == 1
@@ -316,15 +343,16 @@ def test_cascade_of_dense_and_depthwise_layers_equals_numpy(
         bias = rng.normal(0, 20, outputs).astype(np.float32)
         made = activated(depthwise_floats(floats, filters, bias, behind, target), 0.0 if last else 0.1)
         middle = Blocked(2, outputs, *floats.shape[2:], block_of(outputs), 1)
-        output = Blocked(2, outputs, *made.shape[2:], block_of(outputs), 2 if last else 0)
+        block = block_for(outputs, target) if quantized or not last else block_of(outputs)
+        output = Blocked(2, outputs, *made.shape[2:], block, 2 if last else 0)
         specs.append(PairSpec(window, 0.1, middle, behind, 0.0 if last else 0.1, output, quantized or not last))
         dense = Source(layout, 0, layout.blocks)
         arguments += [
-            pack_integers(weights, channel_blocks([dense]), layout.block, middle.block, target),
+            packed(weights, [dense], middle.block, target, in_tiles(specs[-1], layout, target)),
             blocks(starts(weights, zero_points), middle.block).astype(np.int32),
             blocks(steps, middle.block),
-            pack_depthwise(filters, output.block),
-            blocks(bias, output.block),
+            pack_depthwise(filters, middle.block),
+            blocks(bias, middle.block),
             blocks(steps[Step.ZERO_POINT], output.block),
         ]
         layout, zero_points = output, steps[Step.ZERO_POINT].astype(np.int64)

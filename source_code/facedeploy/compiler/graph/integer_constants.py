@@ -44,11 +44,14 @@ def output_steps(node: Convolution | HeadLevel, lanes: int) -> FloatArray:
     return np.stack([pack_bias(row, lanes) for row in rows])
 
 
-def depthwise_steps(node: Convolution, lanes: int) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Weights (blocks, h, w, lanes), bias and zero point (blocks, lanes) of a float one, in steps of its output."""
+def depthwise_steps(node: Convolution, lanes: int, lanes_made: int) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Weights (blocks, h, w, lanes) and bias (blocks, lanes) of a float one, in steps of its output.
+
+    And the output's zero point, (blocks, `lanes_made`).
+    """
     unit, zero_point = (np.broadcast_to(each, len(node.bias)) for each in _affine(node.output))
     weights = (node.weights / unit.reshape(-1, 1, 1, 1)).astype(np.float32)
-    return pack_depthwise(weights, lanes), pack_bias(node.bias / unit, lanes), pack_bias(zero_point, lanes)
+    return pack_depthwise(weights, lanes), pack_bias(node.bias / unit, lanes), pack_bias(zero_point, lanes_made)
 
 
 def _depthwise(node: Convolution | HeadLevel) -> bool:

@@ -1,5 +1,6 @@
 """Where each value lies in memory: its blocked layout, with the halo that its readers need."""
 
+from collections.abc import Callable
 from typing import TypeVar
 
 from facedeploy.artifact.manifest import Form
@@ -21,8 +22,13 @@ from facedeploy.compiler.kernels.blocked.layout import Blocked, block_of
 Number = TypeVar("Number", int, float)
 
 
-def layouts_of(graph: Graph, on_blocks: set[Operator]) -> dict[int, Blocked]:
-    """The blocked layout of every value that a blocked kernel reads or writes, with the halo its readers need."""
+def layouts_of(
+    graph: Graph, on_blocks: set[Operator], integer_block: Callable[[int], int] = block_of
+) -> dict[int, Blocked]:
+    """The blocked layout of every value that a blocked kernel reads or writes, with the halo its readers need.
+
+    `integer_block(channels)` is the block of a value of integers.
+    """
     halos: dict[int, int] = {}
     values: dict[int, Value] = {}
 
@@ -52,7 +58,8 @@ def layouts_of(graph: Graph, on_blocks: set[Operator]) -> dict[int, Blocked]:
     layouts = {}
     for key, value in values.items():
         batch, channels, height, width = value.shape
-        layouts[key] = Blocked(batch, channels, height, width, block_of(channels), halos[key])
+        block = (block_of if value.affine is None else integer_block)(channels)
+        layouts[key] = Blocked(batch, channels, height, width, block, halos[key])
     return layouts
 
 

@@ -30,6 +30,7 @@ from facedeploy.compiler.graph.nodes import (
     Separable,
     Value,
 )
+from facedeploy.compiler.kernels.blocked.amx import channel_chunks, integer_block
 from facedeploy.compiler.kernels.blocked.candidates import (
     Chooser,
     by_model,
@@ -45,12 +46,13 @@ from facedeploy.compiler.kernels.blocked.direct import Source, channel_blocks
 from facedeploy.compiler.kernels.blocked.elementwise import elementwise
 from facedeploy.compiler.kernels.blocked.emit import F32, Epilogue
 from facedeploy.compiler.kernels.blocked.heads import Level, Output, heads_convolution
-from facedeploy.compiler.kernels.blocked.integer_cascade import PairSpec, integer_cascade
+from facedeploy.compiler.kernels.blocked.integer_cascade import PairSpec, in_tiles, integer_cascade
 from facedeploy.compiler.kernels.blocked.integer_depthwise import integer_depthwise
-from facedeploy.compiler.kernels.blocked.integers import IntegerArithmetic, pack_integers
+from facedeploy.compiler.kernels.blocked.integers import IntegerArithmetic, has_amx, pack_integers
 from facedeploy.compiler.kernels.blocked.layout import (
     LANES,
     Blocked,
+    block_of,
     in_blocks,
     pack_bias,
     pack_dense,
@@ -88,7 +90,8 @@ class _Emitter:
 
     def __post_init__(self) -> None:
         self.on_blocks = blocked_operators(self.graph)
-        self.layouts = layouts_of(self.graph, self.on_blocks)
+        block = integer_block if has_amx(self.target) else block_of
+        self.layouts = layouts_of(self.graph, self.on_blocks, block)
         self.planar: dict[int, Any] = {}  # Relax variables by id of the value.
         self.blocked: dict[int, Any] = {}
 
@@ -185,11 +188,19 @@ class _Emitter:
         else:
             chosen, reason = self.choose(integer_convolution(sources, output, node.window, epilogue, self.target))
             function = chosen.build(f"integer{kernel_size}_{size}")
-            inner, channels = sources[0].layout.block, channel_blocks(sources)
-            weights = pack_integers(integer_weights(node), channels, inner, output.block, self.target)
+            weights = self.pack_integers(node, sources, output.block, has_amx(self.target))
         arguments = [self.as_blocked(part.value) for part in node.sources]
         arguments += [*self.integer_constants(weights, node, output.block), *self.residual(node)]
         self.call(function, arguments, node, reason)
+
+    def pack_integers(
+        self, node: Convolution | HeadLevel, sources: Sequence[Source], block: int, in_tiles: bool
+    ) -> Array:
+        """The weights, as the kernel for them reads them, whose output has this block."""
+        weights, inner = integer_weights(node), min(source.layout.block for source in sources)
+        if in_tiles:
+            return pack_integers(weights, channel_chunks(sources), inner, min(LANES, block), self.target)
+        return pack_integers(weights, channel_blocks(sources), inner, block, self.target)
 
     def integer_constants(self, weights: Array, node: Convolution | HeadLevel, lanes: int) -> list[Any]:
         return list(map(_constant, (weights, sum_starts(node, lanes), output_steps(node, lanes))))
@@ -291,10 +302,10 @@ class _Emitter:
             slopes = float(dense.slopes[0]), float(depthwise.slopes[0])
             quantized = depthwise.output.dtype != F32
             specs.append(PairSpec(dense.window, slopes[0], middle, depthwise.window, slopes[1], made, quantized))
-            channels = channel_blocks([Source(inner, 0, inner.blocks)])
-            weights = pack_integers(integer_weights(dense), channels, inner.block, middle.block, self.target)
+            whole = Source(inner, 0, inner.blocks)
+            weights = self.pack_integers(dense, [whole], middle.block, in_tiles(specs[-1], inner, self.target))
             arguments += self.integer_constants(weights, dense, middle.block)
-            arguments += map(_constant, depthwise_steps(depthwise, made.block))
+            arguments += map(_constant, depthwise_steps(depthwise, middle.block, made.block))
             inner = made
         name = f"integer_cascade{len(specs)}_{source.channels}x{output.height}x{output.width}_{output.channels}"
         function, tiles = integer_cascade(name, source, specs, self.target)
@@ -305,14 +316,14 @@ class _Emitter:
         levels, arguments = [], []
         for level in node.levels:
             sources = self.sources(level.sources)
-            inner, channels = sources[0].layout.block, channel_blocks(sources)
             levels.append(Level(tuple(sources)))
             arguments += [self.as_blocked(part.value) for part in level.sources]
             if integer:
-                weights = pack_integers(integer_weights(level), channels, inner, LANES, self.target)
+                weights = self.pack_integers(level, sources, LANES, has_amx(self.target))
                 arguments += self.integer_constants(weights, level, LANES)
             else:
-                arguments += [_constant(pack_dense(level.weights, channels, inner, LANES))]
+                inner = sources[0].layout.block
+                arguments += [_constant(pack_dense(level.weights, channel_blocks(sources), inner, LANES))]
                 arguments += [_constant(pack_bias(level.bias, LANES))]
         outputs = [
             Output(channels, value.shape[2], softmax)

@@ -15,6 +15,7 @@ from facedeploy.compiler.interrupt import interrupts_kept
 from facedeploy.compiler.kernels.blocked.candidates import Candidate
 from facedeploy.compiler.pipeline import BUILT_KERNELS
 from facedeploy.compiler.target import Target, host_features
+from facedeploy.core.amx import FEATURE, request_amx
 from facedeploy.core.cores import available_cores
 from facedeploy.core.errors import CompileError
 
@@ -53,6 +54,8 @@ def _check_runnable(target: Target) -> None:
             f"backend.tune: the target {target.name} has features that this CPU lacks ({', '.join(missing)}), so that "
             "its kernels cannot be measured here: compile on such a machine, or set backend.tune false"
         )
+    if FEATURE in target.features:
+        request_amx()
 
 
 def _compiled(function: Any, target: Target) -> Any:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from facedeploy.compiler.kernels.blocked import winograd
+from facedeploy.compiler.kernels.blocked.amx_dense import amx_convolution, amx_tile
 from facedeploy.compiler.kernels.blocked.cascade import FirstLayerSpec, SeparableSpec, cascade, cascade_tiles
 from facedeploy.compiler.kernels.blocked.depthwise import separable_convolution, separable_tiles
 from facedeploy.compiler.kernels.blocked.direct import (
@@ -15,7 +16,7 @@ from facedeploy.compiler.kernels.blocked.direct import (
     integer_tiles,
 )
 from facedeploy.compiler.kernels.blocked.emit import Epilogue
-from facedeploy.compiler.kernels.blocked.integers import IntegerArithmetic
+from facedeploy.compiler.kernels.blocked.integers import IntegerArithmetic, has_amx
 from facedeploy.compiler.kernels.blocked.layout import LANES, Blocked
 from facedeploy.compiler.kernels.blocked.tiling import Tile
 from facedeploy.compiler.target import Target
@@ -28,7 +29,7 @@ class Candidate:
     `build(name)` makes the PrimFunc.
     """
 
-    algorithm: Literal["direct", "winograd", "separable", "cascade"]
+    algorithm: Literal["direct", "winograd", "separable", "cascade", "amx"]
     sizes: str
     reason: str
     build: Callable[[str], Any]
@@ -82,7 +83,15 @@ def dense_convolution(
 def integer_convolution(
     sources: Sequence[Source], output: Blocked, window: Window, epilogue: Epilogue, target: Target
 ) -> Choice:
-    """Of u8, direct."""
+    """Of u8: in tiles where the target has them, else direct."""
+    if has_amx(target):
+        tile = amx_tile(sources, output, window)
+
+        def in_tiles(name: str) -> Any:
+            return amx_convolution(name, sources, output, window, epilogue, target)[0]
+
+        specification = f"integers in tiles, {window} of {list(sources)} to {output} with {epilogue}"
+        return Choice(specification, [Candidate("amx", str(tile), tile.reason, in_tiles)])
 
     def candidate(tile: Tile) -> Candidate:
         def build(name: str) -> Any:

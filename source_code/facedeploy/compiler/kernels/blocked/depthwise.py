@@ -1,6 +1,6 @@
 """Depthwise convolution, alone and with the pointwise one that follows it (a separable convolution)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,6 +17,7 @@ from facedeploy.compiler.kernels.blocked.emit import (
     for_tiles,
     kernel,
     load,
+    repeat,
     share,
     store,
     zero_halo,
@@ -29,7 +30,8 @@ from facedeploy.compiler.target import Target
 PIXELS = 8  # Of a row at a time: with a 3x3 kernel's nine weights they fit 32 registers.
 PIXELS_FEW_REGISTERS = 2
 
-Store = Callable[[Any, Any], None]
+# Takes the place of a pixel in its row, and vectors for it and its neighbors.
+Store = Callable[[Any, Sequence[Any]], None]
 
 
 def depthwise_convolution(
@@ -51,8 +53,9 @@ def depthwise_convolution(
             n, c = part // source.blocks, part % source.blocks
             with T.serial(0, output.height) as y:
 
-                def put(x: Any, value: Any) -> None:
-                    store(out.buffer, value, [*out.at(n, c, y, x), 0], lanes)
+                def put(x: Any, values: Sequence[Any]) -> None:
+                    for pixel, value in enumerate(values):
+                        store(out.buffer, value, [*out.at(n, c, y, x + pixel), 0], lanes)
 
                 depthwise_row(data, weights, bias, window, (n, c, y), output.width, pixels, slope, put)
     return builder.get(), Tile(pixels, 1, 1, f"{pixels} pixels: each input vector is loaded once for them")
@@ -109,8 +112,9 @@ def separable_convolution(
             scratch = T.alloc_buffer((source.blocks, rows, output.width, inner), "float32", scope="global")
             with T.serial(0, source.blocks) as c, T.serial(0, rows) as row:
 
-                def put(x: Any, value: Any) -> None:
-                    store(scratch, value, [c, row, x, 0], inner)
+                def put(x: Any, values: Sequence[Any]) -> None:
+                    for pixel, value in enumerate(values):
+                        store(scratch, value, [c, row, x + pixel, 0], inner)
 
                 place = (n, c, first + row)
                 depthwise_row(data, depth_weights, depth_bias, window, place, output.width, pixels, slope, put)
@@ -138,12 +142,18 @@ def depthwise_row(
     pixels: int,
     slope: float,
     put: Store,
+    joined: int = 1,
 ) -> None:
-    """One row of one block: at `place` (n, block, y), `put(x, vector)` for each of `width` outputs."""
+    """One row of one block: at `place` (n, block, y), `put(x, vectors)` for a few of `width` outputs at a time.
+
+    With `joined` > 1 a vector holds so many neighbors, of a block that is narrower, at a stride of 1; they divide
+    `width`.
+    """
+    lanes = joined * data.layout.block
 
     def tile(x: Any, count: int) -> None:
-        for pixel, total in enumerate(_sums(data, weights, bias, window, (*place, x), count)):
-            put(x + pixel, activate(total, slope, data.layout.block))
+        totals = _sums(data, weights, bias, window, (*place, x), count // joined, joined)
+        put(x, [activate(total, slope, lanes) for total in totals])
 
     for_tiles(width, pixels, tile)
 
@@ -188,28 +198,30 @@ class Pointwise:
 
 
 def _sums(
-    data: Rows, weights: Any, bias: Any, window: Window, place: tuple[Any, Any, Any, Any], count: int
+    data: Rows, weights: Any, bias: Any, window: Window, place: tuple[Any, Any, Any, Any], count: int, joined: int
 ) -> list[Any]:
-    """`count` neighboring outputs of one block at `place` (n, block, y, x); each input vector is loaded once."""
+    """`count` vectors of `joined` neighbors of one block at `place` (n, block, y, x); each input is loaded once."""
     n, c, y, x = place
-    lanes = data.layout.block
+    block = data.layout.block
     (kernel_h, kernel_w), (stride_h, stride_w), (dilation_h, dilation_w) = window.kernel, window.stride, window.dilation
     top, left = window.padding
-    start = T.Bind(load(bias, [c, 0], lanes))
+    step = stride_w * joined
+    start = T.Bind(repeat(load(bias, [c, 0], block), block, joined))
     sums = [start] * count
     for i in range(kernel_h):
-        row_weights = [T.Bind(load(weights, [c, i, j, 0], lanes)) for j in range(kernel_w)]
-        for column in range((count - 1) * stride_w + (kernel_w - 1) * dilation_w + 1):
+        row_weights = [T.Bind(repeat(load(weights, [c, i, j, 0], block), block, joined)) for j in range(kernel_w)]
+        for column in range((count - 1) * step + (kernel_w - 1) * dilation_w + 1):
             taps = [
-                (pixel, j)
-                for pixel in range(count)
+                (vector, j)
+                for vector in range(count)
                 for j in range(kernel_w)
-                if pixel * stride_w + j * dilation_w == column
+                if vector * step + j * dilation_w == column
             ]
             if not taps:
                 continue
             row = y * stride_h + i * dilation_h - top
-            value = T.Bind(load(data.buffer, [*data.at(n, c, row, x * stride_w + column - left), 0], lanes))
-            for pixel, j in taps:
-                sums[pixel] = T.Bind(sums[pixel] + value * row_weights[j])
+            at = [*data.at(n, c, row, x * stride_w + column - left), 0]
+            value = T.Bind(load(data.buffer, at, joined * block))
+            for vector, j in taps:
+                sums[vector] = T.Bind(sums[vector] + value * row_weights[j])
     return sums

@@ -77,6 +77,13 @@ def broadcast(scalar: Any, lanes: int) -> Any:
     return T.Bind(scalar if lanes == 1 else tirx.Broadcast(scalar, lanes))
 
 
+def repeat(value: Any, lanes: int, times: int) -> Any:
+    """A vector of so many lanes, `times` over."""
+    if times == 1:
+        return value
+    return tirx.Shuffle([value] * times, [tirx.const(lane, "int32") for lane in range(times * lanes)])
+
+
 def load(buffer: Any, indices: Sequence[Any], lanes: int, dtype: str = F32) -> Any:
     """`lanes` numbers from the last axis on."""
     return buffer[tuple(indices)] if lanes == 1 else buffer.vload(list(indices), vector(lanes, dtype))

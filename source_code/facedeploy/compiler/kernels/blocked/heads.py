@@ -11,7 +11,8 @@ from typing import Any
 from tvm import tirx
 from tvm.tirx.script.builder import ir as T
 
-from facedeploy.compiler.kernels.blocked.direct import Source
+from facedeploy.compiler.kernels.blocked.amx import declare_tiles, for_spans, pixels_of
+from facedeploy.compiler.kernels.blocked.direct import Source, Window
 from facedeploy.compiler.kernels.blocked.emit import (
     argument,
     for_tiles,
@@ -21,8 +22,10 @@ from facedeploy.compiler.kernels.blocked.emit import (
     splat,
     store,
 )
-from facedeploy.compiler.kernels.blocked.layout import LANES
+from facedeploy.compiler.kernels.blocked.integers import S32, has_amx
+from facedeploy.compiler.kernels.blocked.layout import LANES, Blocked
 from facedeploy.compiler.kernels.blocked.products import FLOAT, Arithmetic, Products
+from facedeploy.compiler.kernels.blocked.rows import Rows
 from facedeploy.compiler.kernels.blocked.tiling import Tile, choose_tile
 from facedeploy.compiler.target import Target
 
@@ -70,21 +73,22 @@ def heads_convolution(
     batch = levels[0].sources[0].layout.batch
     channels = sum(output.channels for output in outputs)
     blocks = -(-channels // LANES)
-    tiles = [choose_tile(target, width=level.hw[1], blocks=blocks, lanes=LANES) for level in levels]
     pixels_in_all = sum(level.hw[0] * level.hw[1] for level in levels)
+    rows: list[LevelRows | TileRows] = []
     with kernel(name) as builder:
-        arguments = []
         for index, level in enumerate(levels):
-            inner = level.sources[0].layout.block
-            arguments.append(
-                (
-                    [
-                        argument(f"source_{index}_{position}", source.layout.shape, arithmetic.dtype)
-                        for position, source in enumerate(level.sources)
-                    ],
-                    arithmetic.declare(f"_{index}", (blocks, level.blocks, 1, 1), inner, LANES),
-                )
+            inputs = [
+                argument(f"source_{index}_{position}", source.layout.shape, arithmetic.dtype)
+                for position, source in enumerate(level.sources)
+            ]
+            if arithmetic != FLOAT and has_amx(target):
+                rows.append(TileRows(level, inputs, f"_{index}", blocks, target))
+                continue
+            products = arithmetic.declare(
+                f"_{index}", (blocks, level.blocks, 1, 1), level.sources[0].layout.block, LANES
             )
+            tile = choose_tile(target, width=level.hw[1], blocks=blocks, lanes=LANES)
+            rows.append(LevelRows(level, inputs, blocks, products, tile))
         # One output row holds all that a pixel has, so that its numbers are stored as one vector, or a few.
         outs = [
             argument(f"out_{index}", (batch, pixels_in_all * output.channels // output.width, output.width))
@@ -95,17 +99,15 @@ def heads_convolution(
             for output, out in zip(outputs, outs, strict=True)
         ]
         start = 0
-        for level, tile, buffers in zip(levels, tiles, arguments, strict=True):
-            _level(level, tile, *buffers, blocks, outputs, flat, start)
+        for level, maker in zip(levels, rows, strict=True):
+            _level(level, maker, blocks, outputs, flat, start)
             start += level.hw[0] * level.hw[1]
-    return builder.get(), tiles
+    return builder.get(), [maker.tile for maker in rows]
 
 
 def _level(
     level: Level,
-    tile: Tile,
-    inputs: Sequence[Any],
-    products: Products,
+    maker: "LevelRows | TileRows",
     blocks: int,
     outputs: Sequence[Output],
     outs: Sequence[Any],
@@ -113,34 +115,100 @@ def _level(
 ) -> None:
     """One level's pixels, which are `start` and following of the outputs: a row into a scratch, from there outwards."""
     height, width = level.hw
-    with share(level.sources[0].layout.batch * height) as (start_row, rows), T.serial(0, rows) as step:
-        n, y = (start_row + step) // height, (start_row + step) % height
-        scratch = T.alloc_buffer((width, blocks * LANES), "float32", scope="global")
+    with share(level.sources[0].layout.batch * height) as (start_row, rows):
+        maker.begin()
+        with T.serial(0, rows) as step:
+            n, y = (start_row + step) // height, (start_row + step) % height
+            scratch = T.alloc_buffer((width, blocks * LANES), "float32", scope="global")
+            maker.row(n, y, scratch)
+            with T.serial(0, width) as x:
+                first = 0
+                for output, out in zip(outputs, outs, strict=True):
+                    for at, lanes in _vectors(output.channels):
+                        value = T.Bind(load(scratch, [x, first + at], lanes))
+                        if output.softmax:
+                            value = sigmoid(T.Bind(value - _other_class(value, lanes)), lanes)
+                        store(out, value, [n, start + y * width + x, at], lanes)
+                    first += output.channels
+        maker.end()
+
+
+@dataclass
+class LevelRows:
+    """Makes rows of a level by `products` of vectors."""
+
+    level: Level
+    inputs: Sequence[Any]
+    blocks: int
+    products: Products
+    tile: Tile
+
+    def begin(self) -> None:
+        """What each thread does first."""
+
+    def end(self) -> None:
+        """What each thread does last."""
+
+    def row(self, n: Any, y: Any, scratch: Any) -> None:
+        """All channels of a row of pixels -> scratch (width, channels)."""
 
         def tile_of(block: Any, size: int, x: Any, count: int) -> None:
-            sums = products.sums(block, size, count)
+            sums = self.products.sums(block, size, count)
             before = 0
-            for source, data in zip(level.sources, inputs, strict=True):
-                _add_source(products, sums, count, source, data, (n, y, x, block, before))
+            for source, data in zip(self.level.sources, self.inputs, strict=True):
+                _add_source(self.products, sums, count, source, data, (n, y, x, block, before))
                 before += source.blocks
             for index in range(size):
                 for pixel in range(count):
-                    value = products.total(sums, index, pixel, block + index)
+                    value = self.products.total(sums, index, pixel, block + index)
                     store(scratch, value, [x + pixel, (block + index) * LANES], LANES)
 
         def blocks_of(block: Any, size: int) -> None:
-            for_tiles(width, tile.pixels, lambda x, count: tile_of(block, size, x, count))
+            for_tiles(self.level.hw[1], self.tile.pixels, lambda x, count: tile_of(block, size, x, count))
 
-        for_tiles(blocks, tile.blocks, blocks_of)
-        with T.serial(0, width) as x:
-            first = 0
-            for output, out in zip(outputs, outs, strict=True):
-                for at, lanes in _vectors(output.channels):
-                    value = T.Bind(load(scratch, [x, first + at], lanes))
-                    if output.softmax:
-                        value = sigmoid(T.Bind(value - _other_class(value, lanes)), lanes)
-                    store(out, value, [n, start + y * width + x, at], lanes)
-                first += output.channels
+        for_tiles(self.blocks, self.tile.blocks, blocks_of)
+
+
+class TileRows:
+    """Makes rows of a level in AMX's tiles."""
+
+    def __init__(self, level: Level, inputs: Sequence[Any], suffix: str, blocks: int, target: Target) -> None:
+        batch, (height, width) = level.sources[0].layout.batch, level.hw
+        pixels = pixels_of(width)
+        output = Blocked(batch, blocks * LANES, height, width, LANES)
+        self.width = width
+        self.products = declare_tiles(suffix, level.sources, Window((1, 1)), output, pixels, 1, target)
+        self.sources = [
+            (Rows(data, source.layout), source.first, source.blocks)
+            for data, source in zip(inputs, level.sources, strict=True)
+        ]
+        across = self.products.across
+        self.tile = Tile(pixels, across, 1, f"{pixels} pixels x {across} tiles of {LANES} channels")
+
+    def begin(self) -> None:
+        """What each thread does first."""
+        self.products.configure(self.products.configuration())
+        self.sums = self.products.scratch()
+
+    def end(self) -> None:
+        """What each thread does last."""
+        self.products.release()
+
+    def row(self, n: Any, y: Any, scratch: Any) -> None:
+        """All channels of a row of pixels -> scratch (width, channels)."""
+
+        def channels_of(tile: Any, across: int) -> None:
+            def span(x: Any) -> None:
+                self.products.sum(self.sources, [(n, y, x)], tile, across, self.sums)
+                for index in range(across):
+                    for pixel in range(self.products.pixels):
+                        total = load(self.sums, [index, pixel, 0], LANES, S32)
+                        value = T.Bind(self.products.requantization.real(total, tile + index))
+                        store(scratch, value, [x + pixel, (tile + index) * LANES], LANES)
+
+            for_spans(self.width, self.products.pixels, span)
+
+        for_tiles(self.products.tiles, self.products.across, channels_of)
 
 
 def _add_source(

@@ -9,8 +9,17 @@ from typing import Any
 
 from tvm.tirx.script.builder import ir as T
 
+from facedeploy.compiler.kernels.blocked.amx import (
+    DOWN,
+    across_of,
+    declare_tiles,
+    for_spans,
+    lanes_of,
+    pixels_of,
+    tiles_of,
+)
 from facedeploy.compiler.kernels.blocked.depthwise import depthwise_pixels, depthwise_row
-from facedeploy.compiler.kernels.blocked.direct import Window
+from facedeploy.compiler.kernels.blocked.direct import Source, Window
 from facedeploy.compiler.kernels.blocked.emit import (
     F32,
     activate,
@@ -19,10 +28,11 @@ from facedeploy.compiler.kernels.blocked.emit import (
     for_tiles,
     kernel,
     load,
+    repeat,
     splat,
     store,
 )
-from facedeploy.compiler.kernels.blocked.integers import U8, IntegerArithmetic, to_u8
+from facedeploy.compiler.kernels.blocked.integers import GROUP, S32, U8, IntegerArithmetic, has_amx, store_u8, to_u8
 from facedeploy.compiler.kernels.blocked.layout import Blocked
 from facedeploy.compiler.kernels.blocked.links import Link, Reach, reach_of, run
 from facedeploy.compiler.kernels.blocked.rows import Rows, blocked_ring
@@ -49,20 +59,19 @@ class PairSpec:
 def integer_cascade(name: str, source: Blocked, layers: Sequence[PairSpec], target: Target) -> tuple[Any, list[Tile]]:
     """`name(source, for each layer: weights, start, steps, depthwise weights, bias, zero point; output)`.
 
-    The dense arguments are those of `IntegerArithmetic`. Weights (blocks, h, w, block) and bias (blocks, block) of the
-    depthwise layer are in steps of its output, whose zero point is (blocks, block) float32. All but the first dense
-    layer are pointwise. Returns the PrimFunc and each dense layer's tile.
+    The dense arguments are those of `IntegerArithmetic`, or of `declare_tiles`. Weights (blocks, h, w, block) and bias
+    (blocks, block) of the depthwise layer are for blocks of `middle` and in steps of the output, whose zero point is
+    (blocks, block) float32. All but the first dense layer are pointwise. Returns the PrimFunc and each dense layer's
+    tile.
     """
     output = layers[-1].output
-    tiles = [
-        choose_tile(target, width=layer.middle.width, blocks=layer.middle.blocks, lanes=layer.middle.block)
-        for layer in layers
-    ]
     with kernel(name) as builder:
         rows: Any = Rows(argument("source", source.shape, U8), source)
         links: list[Link] = []
-        for index, (layer, tile) in enumerate(zip(layers, tiles, strict=True)):
-            dense = DenseLink(links[-1] if links else rows, layer, index, target, tile)
+        for index, layer in enumerate(layers):
+            before = links[-1] if links else rows
+            link = TileLink if in_tiles(layer, layers[index - 1].output if index else source, target) else DenseLink
+            dense = link(before, layer, index, target)
             links += [dense, DepthwiseLink(dense, layer, index, target)]
         out = argument("out", output.shape, U8 if layers[-1].quantized else F32)
         last = links[-1]
@@ -70,26 +79,43 @@ def integer_cascade(name: str, source: Blocked, layers: Sequence[PairSpec], targ
         last.out = out
         last.fill_halo()
         run(links, output.batch)
-    return builder.get(), tiles
+    return builder.get(), [link.tile for link in links if isinstance(link, (DenseLink, TileLink))]
+
+
+def in_tiles(layer: PairSpec, source: Blocked, target: Target) -> bool:
+    """Whether the dense layer is computed in AMX's tiles: where that has fewer cycles for a pixel and 16 outputs.
+
+    A product of tiles takes 16 cycles for 16 pixels, and sums pass through memory; vectors have two dot products a
+    cycle.
+    """
+    taps = layer.window.kernel[0] * layer.window.kernel[1]
+    through_memory = 2
+    chunks = source.blocks * taps
+    return has_amx(target) and chunks + through_memory < chunks * source.block / GROUP / 2
 
 
 @dataclass
-class DenseLink:
-    """Link: a dense convolution of u8. `source`: the link before, or the rows of the whole input."""
+class IntegerLink:
+    """What links that compute a dense convolution of u8 have in common.
+
+    `source`: the link before, or the rows of the whole input.
+    """
 
     source: Any
     spec: PairSpec
     index: int
     target: Target
-    tile: Tile
     rows: Rows = field(init=False)
 
-    def __post_init__(self) -> None:
-        self.layout: Blocked = self.source.layout if isinstance(self.source, Rows) else self.source.spec.output
-        middle = self.spec.middle
-        shape = (middle.blocks, self.layout.blocks, *self.spec.window.kernel)
-        arithmetic = IntegerArithmetic(self.target)
-        self.products = arithmetic.declare(str(self.index), shape, self.layout.block, middle.block)
+    @property
+    def layout(self) -> Blocked:
+        """Of the input."""
+        return self.source.layout if isinstance(self.source, Rows) else self.source.spec.output
+
+    @property
+    def source_rows(self) -> Rows:
+        """Of the input."""
+        return self.source if isinstance(self.source, Rows) else self.source.rows
 
     @property
     def height(self) -> int:
@@ -106,8 +132,25 @@ class DenseLink:
     def clear(self, y: Any) -> None:
         self.rows.clear(y)
 
+    def put(self, value: Any, n: Any, block: Any, y: Any, x: Any) -> None:
+        """Store the activated sum of a pixel."""
+        lanes = self.spec.middle.block
+        store(self.rows.buffer, activate(value, self.spec.slope, lanes), [*self.rows.at(n, block, y, x), 0], lanes)
+
+
+@dataclass
+class DenseLink(IntegerLink):
+    """Link: by dot products of vectors."""
+
+    def __post_init__(self) -> None:
+        middle = self.spec.middle
+        self.tile = choose_tile(self.target, width=middle.width, blocks=middle.blocks, lanes=middle.block)
+        shape = (middle.blocks, self.layout.blocks, *self.spec.window.kernel)
+        arithmetic = IntegerArithmetic(self.target)
+        self.products = arithmetic.declare(str(self.index), shape, self.layout.block, middle.block)
+
     def row(self, n: Any, y: Any) -> None:
-        source: Rows = self.source if isinstance(self.source, Rows) else self.source.rows
+        source = self.source_rows
         window, middle = self.spec.window, self.spec.middle
         (stride_h, stride_w), (dilation_h, dilation_w) = window.stride, window.dilation
 
@@ -125,8 +168,7 @@ class DenseLink:
             for index in range(blocks):
                 for pixel in range(pixels):
                     total = self.products.total(sums, index, pixel, block + index)
-                    value = activate(total, self.spec.slope, middle.block)
-                    store(self.rows.buffer, value, [*self.rows.at(n, block + index, y, x + pixel), 0], middle.block)
+                    self.put(total, n, block + index, y, x + pixel)
 
         def blocks_of(block: Any, blocks: int) -> None:
             for_tiles(middle.width, self.tile.pixels, lambda x, pixels: tile_of(block, blocks, x, pixels))
@@ -135,10 +177,49 @@ class DenseLink:
 
 
 @dataclass
+class TileLink(IntegerLink):
+    """Link: in AMX's tiles."""
+
+    def __post_init__(self) -> None:
+        middle = self.spec.middle
+        pixels, across = pixels_of(middle.width), across_of(tiles_of(middle))
+        down = min(DOWN[across], middle.width // pixels)
+        reason = f"{down} tiles of {pixels} pixels x {across} of {lanes_of(middle)} channels"
+        self.tile = Tile(pixels * down, across, 1, reason)
+        whole = Source(self.layout, 0, self.layout.blocks)
+        self.products = declare_tiles(str(self.index), [whole], self.spec.window, middle, pixels, down, self.target)
+
+    def allocate(self, ring: int | None) -> None:
+        super().allocate(ring)
+        self.scratch, self.configuration = self.products.scratch(), self.products.configuration()
+
+    def row(self, n: Any, y: Any) -> None:
+        products, middle = self.products, self.spec.middle
+        source = (self.source_rows, 0, self.layout.blocks)
+        products.configure(self.configuration)
+
+        def channels_of(tile: Any, across: int) -> None:
+            def span(x: Any) -> None:
+                starts = [x + m * products.pixels for m in range(products.down)]
+                products.sum([source], [(n, y, start) for start in starts], tile, across, self.scratch)
+                for m, start in enumerate(starts):
+                    for index in range(across):
+                        for pixel in range(products.pixels):
+                            total = load(self.scratch, [m * across + index, pixel, 0], middle.block, S32)
+                            value = T.Bind(products.requantization.real(total, tile + index))
+                            self.put(value, n, tile + index, y, start + pixel)
+
+            for_spans(middle.width, products.pixels * products.down, span)
+
+        for_tiles(products.tiles, products.across, channels_of)
+        products.release()
+
+
+@dataclass
 class DepthwiseLink:
     """Link: a depthwise convolution of the float rows of a dense one."""
 
-    source: DenseLink
+    source: IntegerLink
     spec: PairSpec
     index: int
     target: Target
@@ -146,11 +227,11 @@ class DepthwiseLink:
     rows: Rows = field(init=False)
 
     def __post_init__(self) -> None:
-        output = self.spec.output
+        middle, output = self.spec.middle, self.spec.output
         self.weights = argument(
-            f"depth_weights{self.index}", (output.blocks, *self.spec.depthwise.kernel, output.block)
+            f"depth_weights{self.index}", (middle.blocks, *self.spec.depthwise.kernel, middle.block)
         )
-        self.bias = argument(f"depth_bias{self.index}", (output.blocks, output.block))
+        self.bias = argument(f"depth_bias{self.index}", (middle.blocks, middle.block))
         self.zero_point = argument(f"zero_point{self.index}", (output.blocks, output.block))
 
     @property
@@ -176,21 +257,40 @@ class DepthwiseLink:
     def fill_halo(self) -> None:
         """Of the whole output: what stands for 0."""
         lanes = self.spec.output.block
-        fill_halo(self.out, self.spec.output, lambda block: T.Bind(self._stored(splat(0.0, lanes), block)))
 
-    def row(self, n: Any, y: Any) -> None:
-        output, window, lanes = self.spec.output, self.spec.depthwise, self.spec.output.block
-        pixels = depthwise_pixels(self.target, output.width)
-        with T.serial(0, output.blocks) as c:
-
-            def put(x: Any, value: Any) -> None:
-                store(self.rows.buffer, self._stored(value, c), [*self.rows.at(n, c, y, x), 0], lanes)
-
-            slope = self.spec.depthwise_slope
-            depthwise_row(
-                self.source.rows, self.weights, self.bias, window, (n, c, y), output.width, pixels, slope, put
+        def zero(block: Any) -> Any:
+            value = splat(0.0, lanes)
+            return T.Bind(
+                to_u8(value, load(self.zero_point, [block, 0], lanes), lanes) if self.spec.quantized else value
             )
 
-    def _stored(self, value: Any, block: Any) -> Any:
-        lanes = self.spec.output.block
-        return to_u8(value, load(self.zero_point, [block, 0], lanes), lanes) if self.spec.quantized else value
+        fill_halo(self.out, self.spec.output, zero)
+
+    def row(self, n: Any, y: Any) -> None:
+        middle, output, window = self.spec.middle, self.spec.output, self.spec.depthwise
+        joined = self._joined
+        lanes = joined * middle.block
+        pixels = min(output.width, joined * depthwise_pixels(self.target, output.width))
+        with T.serial(0, middle.blocks) as c:
+            block, lane = c * middle.block // output.block, c * middle.block % output.block
+            zero_point = T.Bind(repeat(load(self.zero_point, [block, lane], middle.block), middle.block, joined))
+
+            def put(x: Any, values: Sequence[Any]) -> None:
+                def at(k: int) -> list[Any]:
+                    return [*self.rows.at(n, block, y, x + k * joined), lane]
+
+                if self.spec.quantized:
+                    store_u8(self.rows.buffer, values, zero_point, at, lanes, self.target)
+                    return
+                for k, value in enumerate(values):
+                    store(self.rows.buffer, value, at(k), lanes)
+
+            slope, place = self.spec.depthwise_slope, (n, c, y)
+            rows = self.source.rows
+            depthwise_row(rows, self.weights, self.bias, window, place, output.width, pixels, slope, put, joined)
+
+    @property
+    def _joined(self) -> int:
+        """Pixels of a narrow block that fill a vector."""
+        joined = max(1, self.target.float32_lanes // self.spec.middle.block)
+        return joined if self.spec.depthwise.stride[1] == 1 and self.spec.output.width % joined == 0 else 1

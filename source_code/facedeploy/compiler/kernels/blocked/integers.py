@@ -34,6 +34,7 @@ from facedeploy.compiler.target import Target
 
 GROUP = 4  # Channels of a pixel that one lane multiplies at a time.
 U8, S8, S32 = "uint8", "int8", "int32"
+PACKED, PACKED_LANES = 4, 16  # Vectors of float32, and lanes of each, that become one vector of u8.
 
 # How four products are added to a lane: by one instruction (VNNI), as pairs of 16 bits (vpmaddwd), or one by one.
 Dot = Literal["vnni", "pairs", "singles"]
@@ -67,9 +68,18 @@ def dot_of(target: Target) -> Dot:
     return "pairs" if "sse2" in target.features else "singles"
 
 
+def has_amx(target: Target) -> bool:
+    """Whether dense convolutions multiply in AMX's tiles, beyond what `dot_of` says."""
+    return "amx-int8" in target.features
+
+
 def instruction_of(target: Target) -> str:
-    """Its name, for people."""
-    return {"vnni": "vpdpbusd", "pairs": "pmaddwd", "singles": "multiplications"}[dot_of(target)]
+    """The name, for people, of what dense convolutions multiply with."""
+    return (
+        "tdpbusd"
+        if has_amx(target)
+        else {"vnni": "vpdpbusd", "pairs": "pmaddwd", "singles": "multiplications"}[dot_of(target)]
+    )
 
 
 def pack_integers(
@@ -107,37 +117,49 @@ class IntegerArithmetic:
 
 @dataclass(frozen=True)
 class Requantization:
-    """From int32 sums to what is stored: float32, or u8 of another scale and zero point."""
+    """From int32 sums to what is stored: float32, or u8 of another scale and zero point.
+
+    `lanes` are computed at a time, which may be a part of a block.
+    """
 
     start: Any
     steps: Any
     lanes: int
     target: Target
 
-    def step(self, row: Step, block: Any) -> Any:
-        """A row for one block: a float32 vector."""
-        return load(self.steps, [int(row), block, 0], self.lanes)
+    def step(self, row: Step, block: Any, lane: Any = 0) -> Any:
+        """A row for the lanes of one block, from `lane` on: a float32 vector."""
+        return load(self.steps, [int(row), block, lane], self.lanes)
 
-    def real(self, total: Any, block: Any) -> Any:
+    def real(self, total: Any, block: Any, lane: Any = 0) -> Any:
         """An int32 vector, in steps of the output, plus bias."""
         value = tirx.Cast(vector(self.lanes), total)
-        return self._multiply_add(value, self.step(Step.SCALE, block), self.step(Step.BIAS, block))
+        return self._multiply_add(value, self.step(Step.SCALE, block, lane), self.step(Step.BIAS, block, lane))
 
     def complete(self, value: Any, epilogue: Epilogue, slope: Any, residual: Any, place: Indices) -> Any:
-        """Activation, residual, second activation; rounded to nearest, ties to even, where u8 is stored."""
+        """`unrounded`; rounded to nearest, ties to even, where u8 is stored."""
+        result = self.unrounded(value, epilogue, slope, residual, place)
+        if not epilogue.quantized:
+            return result
+        return to_u8(result, self.step(Step.ZERO_POINT, place[1]), self.lanes)
+
+    def unrounded(
+        self, value: Any, epilogue: Epilogue, slope: Any, residual: Any, place: Indices, lane: Any = 0
+    ) -> Any:
+        """Activation, residual, second activation of lanes of the block at `place`, from `lane` on: float32."""
         n, block, y, x = place
         result = activate(value, slope, self.lanes)
         if epilogue.residual is not None:
             halo, up = epilogue.residual.halo, epilogue.upsample
-            at = [n, block, y // up + halo, x // up + halo, 0]
+            channel = block * self.steps.shape[2] + lane
+            at = [n, channel // epilogue.residual.block, y // up + halo, x // up + halo]
+            at.append(channel % epilogue.residual.block)
             added = load(residual, at, self.lanes, epilogue.residual_dtype)
             if epilogue.residual_dtype != F32:
                 added = tirx.Cast(vector(self.lanes), added)
-            scale, bias = self.step(Step.RESIDUAL_SCALE, block), self.step(Step.RESIDUAL_BIAS, block)
+            scale, bias = (self.step(row, block, lane) for row in (Step.RESIDUAL_SCALE, Step.RESIDUAL_BIAS))
             result = activate(result + self._multiply_add(added, scale, bias), epilogue.slope_after, self.lanes)
-        if not epilogue.quantized:
-            return result
-        return to_u8(result, self.step(Step.ZERO_POINT, block), self.lanes)
+        return result
 
     def fill_halo(self, buffer: Any, layout: Blocked, epilogue: Epilogue) -> None:
         """The integer that stands for 0, of each channel."""
@@ -146,7 +168,8 @@ class Requantization:
             return
 
         def zero(block: Any) -> Any:
-            return T.Bind(to_u8(splat(0.0, self.lanes), self.step(Step.ZERO_POINT, block), self.lanes))
+            zero_point = load(self.steps, [int(Step.ZERO_POINT), block, 0], layout.block)
+            return T.Bind(to_u8(splat(0.0, layout.block), zero_point, layout.block))
 
         fill_halo(buffer, layout, zero)
 
@@ -163,6 +186,58 @@ def to_u8(value: Any, zero_point: Any, lanes: int) -> Any:
     # Clamped as floats, since numbers beyond int32 have no defined integer.
     clamped = tirx.Min(tirx.Max(shifted, splat(0.0, lanes)), splat(255.0, lanes))
     return tirx.Cast(vector(lanes, U8), tirx.Cast(vector(lanes, S32), clamped))
+
+
+def store_u8(
+    buffer: Any, values: Sequence[Any], zero_point: Any, at: Callable[[int], Indices], lanes: int, target: Target
+) -> None:
+    """Store float32 vectors as `to_u8` makes them, at neighboring pixels: the first lane of the k-th is at `at(k)`.
+
+    Four at a time, where the target packs them in one vector.
+    """
+    packs = lanes == PACKED_LANES and "avx512bw" in target.features
+    whole = len(values) // PACKED * PACKED if packs else 0
+    for first in range(0, whole, PACKED):
+        packed = T.Bind(_pack(values[first : first + PACKED], zero_point))
+        if buffer.shape[-1] == lanes:  # Pixels are side by side.
+            store(buffer, packed, at(first), PACKED * lanes)
+            continue
+        for k in range(PACKED):
+            part = tirx.Shuffle([packed], [tirx.const(lanes * k + lane, S32) for lane in range(lanes)])
+            store(buffer, part, at(first + k), lanes)
+    for k in range(whole, len(values)):
+        store(buffer, to_u8(values[k], zero_point, lanes), at(k), lanes)
+
+
+def _pack(values: Sequence[Any], zero_point: Any) -> Any:
+    """Four float32 vectors of 16 lanes -> one of 64 u8, each as `to_u8` makes it: all narrowing saturates."""
+
+    def rounded(value: Any) -> Any:
+        # (What lies below int32 becomes its least number.)
+        below = tirx.Min(value, splat(32767.0, PACKED_LANES))
+        nearest, every = tirx.const(4, S32), tirx.const(-1, "int16")  # Rounding as the CPU is set; lanes.
+        none = splat(0, PACKED_LANES, S32)
+        return T.Bind(_intrinsic(f"{S32}x16", "mask.cvtps2dq.512", below, none, every, nearest))
+
+    def narrow(one: Any, other: Any) -> Any:
+        return _intrinsic("int16x32", "packssdw.512", one, other)
+
+    zero = rounded(zero_point)
+    zeros = T.Bind(narrow(zero, zero))
+    one, two, three, four = map(rounded, values)
+    sums = (_pure("int16x32", "llvm.sadd.sat", narrow(*pair), zeros) for pair in ((one, two), (three, four)))
+    mixed = T.Bind(tirx.reinterpret(f"{S32}x16", _intrinsic("uint8x64", "packuswb.512", *map(T.Bind, sums))))
+    # Packing keeps to quarters of a vector: four lanes of each value lie in each.
+    order = [tirx.const(quarter * 4 + value, S32) for value in range(4) for quarter in range(4)]
+    return tirx.reinterpret("uint8x64", T.Bind(tirx.Shuffle([mixed], order)))
+
+
+def _intrinsic(dtype: str, name: str, *operands: Any) -> Any:
+    return _pure(dtype, f"llvm.x86.avx512.{name}", *operands)
+
+
+def _pure(dtype: str, name: str, *operands: Any) -> Any:
+    return tirx.call_llvm_pure_intrin(dtype, name, *operands)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ from facedeploy.compiler.kernels.blocked.planar import image_argument
 from facedeploy.compiler.kernels.blocked.rows import for_vectors
 from facedeploy.compiler.target import Target
 
-PIXELS = 16  # Stored at a time.
+PIXELS, QUARTER = 16, 4  # Stored at a time, by one instruction.
+QUARTER_BYTES = QUARTER * GROUP
 MAKES_INTEGERS = "quantize"  # Marks the functions that `quantize` makes.
 
 
@@ -82,17 +83,22 @@ def store_pixels(name: str, layout: Blocked) -> Any:
             n, y = row // layout.height, row % layout.height
 
             def some(x: Any, count: int) -> None:
-                read = T.Bind(load(given, [(row * layout.width + x) * channels], count * channels, U8))
-                zeros = splat(0, count * channels, U8)
-                picked = [
-                    pixel * channels + lane if lane < channels else count * channels
-                    for pixel in range(count)
-                    for lane in range(layout.block)
-                ]
-                # (TVM wants as many lanes to pick from as are picked.)
-                parts = [read, *[zeros] * (layout.block // channels)]
-                spread = tirx.Shuffle(parts, [tirx.const(index, "int32") for index in picked])
-                store(flat, spread, [_offset(layout, n, 0, y, x)], count * layout.block)
+                quarters = PIXELS // QUARTER if count == PIXELS else 1
+                each = count // quarters
+                reads = QUARTER_BYTES if count == PIXELS else each * channels
+                for quarter in range(quarters):
+                    # As many bytes as are stored, so that they are moved by one instruction; but none behind the last.
+                    begin = min(quarter * each * channels, count * channels - reads)
+                    read = T.Bind(load(given, [(row * layout.width + x) * channels + begin], reads, U8))
+                    picked = [
+                        (quarter * each + pixel) * channels - begin + lane if lane < channels else reads
+                        for pixel in range(each)
+                        for lane in range(layout.block)
+                    ]
+                    # (TVM wants as many lanes to pick from as are picked.)
+                    parts = [read, *[splat(0, reads, U8)] * max(1, layout.block // channels)]
+                    spread = tirx.Shuffle(parts, [tirx.const(index, "int32") for index in picked])
+                    store(flat, spread, [_offset(layout, n, 0, y, x + quarter * each)], each * layout.block)
 
             for_vectors(layout.width, PIXELS, some)
     return builder.get()
