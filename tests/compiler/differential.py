@@ -14,6 +14,7 @@ from facedeploy.compiler.build import lower
 from facedeploy.compiler.codegen import generate_code
 from facedeploy.compiler.frontend.onnx_file import import_onnx
 from facedeploy.compiler.target import Target
+from facedeploy.core.amx import FEATURE, request_amx
 from facedeploy.core.tensor_spec import TensorSpec
 from facedeploy.runtime.memory import aligned
 
@@ -43,6 +44,8 @@ def run_executable(executable: Executable, image: np.ndarray, target: Target, ru
     """What the entry `main` of a rung makes of `image`."""
     shape = executable.ladder[rung]
     outputs = shape.outputs
+    if FEATURE in target.features:
+        request_amx()
     with TemporaryDirectory() as folder:
         path = Path(folder) / "mod.so"
         generate_code(executable.kernels, executable.entries, target).export_library(str(path))

@@ -20,11 +20,20 @@ from facedeploy.compiler.passes.fuse_epilogue import fuse_epilogue
 from facedeploy.compiler.passes.remove_concatenation import remove_concatenation
 from facedeploy.compiler.passes.use_integers import use_integers
 from facedeploy.compiler.pipeline import phases
-from facedeploy.compiler.target import Target
+from facedeploy.compiler.target import DOT_PRODUCTS, Target, lacking_features, resolve_target
 from facedeploy.core.tensor_spec import TensorSpec
 
 MakeModel = Callable[..., onnx.ModelProto]
 STEP = np.float32(0.05)
+# What multiplies integers, each in its own kernels and layouts.
+TARGETS = ["x86-64-v2", *(f"{level}+{feature}" for level, features in DOT_PRODUCTS.items() for feature in features)]
+
+
+@pytest.fixture(params=TARGETS)
+def target(request: pytest.FixtureRequest) -> Target:
+    if lacking := lacking_features()[request.param]:
+        pytest.skip(f"this CPU lacks {', '.join(lacking)}")
+    return resolve_target(request.param)
 
 
 class IntegerNet(Net):

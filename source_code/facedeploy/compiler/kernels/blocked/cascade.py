@@ -1,6 +1,6 @@
 """A chain of layers in one kernel: a first layer and separable convolutions, each row passed on while in cache."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -180,8 +180,9 @@ class SeparableLink:
         inner, pixels = self.layout.block, depthwise_pixels(self.target, self.output.width)
         with T.serial(0, self.layout.blocks) as c:
 
-            def put(x: Any, vector: Any) -> None:
-                store(self.scratch, vector, [c, x, 0], inner)
+            def put(x: Any, values: Iterable[Any]) -> None:
+                for pixel, value in enumerate(values):
+                    store(self.scratch, value, [c, x + pixel, 0], inner)
 
             place = (n, c, y)
             width, slope = self.output.width, self.spec.depthwise_slope

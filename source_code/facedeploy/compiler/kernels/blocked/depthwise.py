@@ -1,6 +1,6 @@
 """Depthwise convolution, alone and with the pointwise one that follows it (a separable convolution)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -30,8 +30,8 @@ from facedeploy.compiler.target import Target
 PIXELS = 8  # Of a row at a time: with a 3x3 kernel's nine weights they fit 32 registers.
 PIXELS_FEW_REGISTERS = 2
 
-# Takes the place of a pixel in its row, and vectors for it and its neighbors.
-Store = Callable[[Any, Sequence[Any]], None]
+# Takes the place of a pixel in its row, and vectors for it and its neighbors, each made when it is taken.
+Store = Callable[[Any, Iterable[Any]], None]
 
 
 def depthwise_convolution(
@@ -53,7 +53,7 @@ def depthwise_convolution(
             n, c = part // source.blocks, part % source.blocks
             with T.serial(0, output.height) as y:
 
-                def put(x: Any, values: Sequence[Any]) -> None:
+                def put(x: Any, values: Iterable[Any]) -> None:
                     for pixel, value in enumerate(values):
                         store(out.buffer, value, [*out.at(n, c, y, x + pixel), 0], lanes)
 
@@ -112,7 +112,7 @@ def separable_convolution(
             scratch = T.alloc_buffer((source.blocks, rows, output.width, inner), "float32", scope="global")
             with T.serial(0, source.blocks) as c, T.serial(0, rows) as row:
 
-                def put(x: Any, values: Sequence[Any]) -> None:
+                def put(x: Any, values: Iterable[Any]) -> None:
                     for pixel, value in enumerate(values):
                         store(scratch, value, [c, row, x + pixel, 0], inner)
 
@@ -153,7 +153,7 @@ def depthwise_row(
 
     def tile(x: Any, count: int) -> None:
         totals = _sums(data, weights, bias, window, (*place, x), count // joined, joined)
-        put(x, [activate(total, slope, lanes) for total in totals])
+        put(x, (activate(total, slope, lanes) for total in totals))
 
     for_tiles(width, pixels, tile)
 

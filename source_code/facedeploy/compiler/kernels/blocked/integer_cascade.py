@@ -3,7 +3,7 @@
 Sums of a dense layer stay float32 in a few rows that remain in cache, and are rounded once: behind the depthwise layer.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -275,12 +275,12 @@ class DepthwiseLink:
             block, lane = c * middle.block // output.block, c * middle.block % output.block
             zero_point = T.Bind(repeat(load(self.zero_point, [block, lane], middle.block), middle.block, joined))
 
-            def put(x: Any, values: Sequence[Any]) -> None:
+            def put(x: Any, values: Iterable[Any]) -> None:
                 def at(k: int) -> list[Any]:
                     return [*self.rows.at(n, block, y, x + k * joined), lane]
 
                 if self.spec.quantized:
-                    store_u8(self.rows.buffer, values, zero_point, at, lanes, self.target)
+                    store_u8(self.rows.buffer, list(values), zero_point, at, lanes, self.target)
                     return
                 for k, value in enumerate(values):
                     store(self.rows.buffer, value, at(k), lanes)
