@@ -48,6 +48,7 @@ PEER_ISA = {
     "x86-64-v3+avxvnni": "AVX2_VNNI",
     "x86-64-v4": "AVX512_CORE",
     "x86-64-v4+avx512vnni": "AVX512_CORE_VNNI",
+    "x86-64-v4+amx-int8": "AVX512_CORE_AMX",
 }
 
 
