@@ -21,10 +21,8 @@ from facedeploy.compiler.kernels.blocked.emit import F32, Epilogue, argument, fo
 from facedeploy.compiler.kernels.blocked.integers import PACKED, S32, U8, Step, store_u8
 from facedeploy.compiler.kernels.blocked.layout import Blocked
 from facedeploy.compiler.kernels.blocked.rows import Rows
-from facedeploy.compiler.kernels.blocked.tiling import L2_BYTES, Tile
+from facedeploy.compiler.kernels.blocked.tiling import Tile, integer_rows
 from facedeploy.compiler.target import Target
-
-SHARES = 4  # Of the rows, at least, so that threads find work.
 
 
 def amx_tile(sources: Sequence[Source], output: Blocked, window: Window) -> Tile:
@@ -32,8 +30,7 @@ def amx_tile(sources: Sequence[Source], output: Blocked, window: Window) -> Tile
     across, lanes = across_of(tiles_of(output)), lanes_of(output)
     down, pixels = min(DOWN[across], output.height), pixels_of(output.width)
     row_bytes = sum(source.layout.shape[3] * source.blocks * source.layout.block for source in sources)
-    rows = min(L2_BYTES // (row_bytes * window.stride[0]), output.height // SHARES)
-    rows = max(down, rows // down * down)
+    rows = max(down, integer_rows(output.height, row_bytes * window.stride[0]) // down * down)
     reason = (
         f"{down} rows of {pixels} pixels x {across} tiles of {lanes} channels, {chunk_of(sources, window)} B of each "
         f"pixel at a time; {rows} rows of {row_bytes} B share a pass over weights in L2"

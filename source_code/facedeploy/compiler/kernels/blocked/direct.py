@@ -19,7 +19,7 @@ from facedeploy.compiler.kernels.blocked.emit import (
 )
 from facedeploy.compiler.kernels.blocked.layout import Blocked
 from facedeploy.compiler.kernels.blocked.products import FLOAT, Arithmetic, FloatProducts, Products
-from facedeploy.compiler.kernels.blocked.tiling import L2_BYTES, Tile, differing_tiles
+from facedeploy.compiler.kernels.blocked.tiling import L2_BYTES, Tile, differing_tiles, integer_rows
 from facedeploy.compiler.target import Target
 
 L1_BYTES = 32 * 1024  # The smallest of these targets.
@@ -125,7 +125,7 @@ def integer_tiles(sources: Sequence[Source], output: Blocked, window: Window, ta
     row_bytes = (
         source.shape[3] * min(window.stride[0], window.kernel[0]) * sum(s.blocks for s in sources) * source.block
     )
-    rows = max(1, min(output.height, L2_BYTES // max(1, row_bytes)))
+    rows = integer_rows(output.height, row_bytes)
     blocks_in = sum(source.blocks for source in sources)
 
     def with_rows(tile: Tile) -> Tile:

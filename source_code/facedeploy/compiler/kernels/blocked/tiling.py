@@ -15,6 +15,14 @@ MAX_PIXELS = 10  # More neighbors than that did not pay in any measurement, and 
 L2_BYTES = 512 * 1024  # What one kernel may hope to keep; smaller than any L2 of these targets.
 
 
+SHARES = 4  # Of the rows of a kernel of integers, at least: threads take one after the other.
+
+
+def integer_rows(height: int, row_bytes: int) -> int:
+    """How many rows of outputs, of `height`, share a pass over weights when each reads so many bytes anew."""
+    return max(1, min(height // SHARES, L2_BYTES // max(1, row_bytes)))
+
+
 @dataclass(frozen=True)
 class Tile:
     """`pixels` of a row times `blocks` of output channels are summed in registers; `rows` share one pass over weights.
