@@ -63,6 +63,23 @@ def test_dense_candidates_equal_torch(
         assert_same(got, output, expected)
 
 
+@pytest.mark.parametrize(
+    ("hw", "algorithm"),
+    [
+        ((8, 8), "winograd"),
+        ((159, 159), "winograd"),
+        ((19, 19), "winograd"),
+        ((10, 10), "direct"),
+        ((1, 640), "direct"),
+    ],
+)
+def test_winograd_is_chosen_where_few_of_its_pixels_are_beyond_the_output(hw: tuple[int, int], algorithm: str) -> None:
+    window = Window((3, 3), padding=(1, 1))
+    source, output = source_of((1, 64, *hw), window, hw), Blocked(1, 64, *hw, 16)
+    choice = dense_convolution([source], output, window, Epilogue(), TARGETS[0])
+    assert choice.candidates[0].algorithm == algorithm
+
+
 @level
 def test_separable_candidates_equal_torch(target: Target) -> None:
     window = Window((3, 3), padding=(1, 1))

@@ -74,7 +74,7 @@ def dense_convolution(
         return Candidate("winograd", str(tile), tile.reason, build)
 
     candidates = [direct(tile) for tile in direct_tiles(sources, output, window, target)]
-    if window == Window((3, 3), padding=(1, 1)) and winograd.takes(output) and output.channels >= LANES:
+    if window == Window((3, 3), padding=(1, 1)) and winograd.pays(output) and output.channels >= LANES:
         candidates = [*map(by_winograd, winograd.winograd_tiles(sources, output, target)), candidates[0]]
     return Choice(f"dense {window} of {list(sources)} to {output} with {epilogue}", candidates)
 

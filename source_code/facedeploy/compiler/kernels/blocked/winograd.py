@@ -3,8 +3,10 @@
 Source: Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", arXiv:1509.09308.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -38,12 +40,21 @@ SLAB_BYTES = 9 * L2_BYTES // 4  # Transforms are used in the order in which they
 PRODUCTS_BYTES = 3 * L2_BYTES // 2  # Of products that stay in L2 while transforms pass through it.
 WRITE_COST = 5  # Of a byte written beyond L2, in bytes read: the line is read, written, and read again.
 REUSE_PIXELS = 40  # Whose products take as long as their weights take from beyond L2.
+# Pixels of tiles for each of the output, at most; of few tiles fewer, since weights come from beyond L2 for them.
+MOST_WASTE, MANY_TILES = 2.0, 32
 GROUP = 4  # Output blocks of the largest tile.
 
 
-def takes(output: Blocked) -> bool:
-    """Whether the output divides into tiles."""
-    return output.height % OUT == 0 and output.width % OUT == 0
+def tiles_of(output: Blocked) -> tuple[int, int]:
+    """Rows and columns of tiles. The last of either may reach beyond the output."""
+    return -(-output.height // OUT), -(-output.width // OUT)
+
+
+def pays(output: Blocked) -> bool:
+    """Whether products saved outweigh those of pixels beyond the output."""
+    tiles_h, tiles_w = tiles_of(output)
+    tiles, pixels = tiles_h * tiles_w, output.height * output.width
+    return tiles * OUT * OUT <= min(MOST_WASTE, 1 + tiles / MANY_TILES) * pixels
 
 
 def pack_winograd(weights: FloatArray, source_blocks: list[list[int]], block_in: int, block_out: int) -> FloatArray:
@@ -65,7 +76,7 @@ def winograd_tiles(sources: Sequence[Source], output: Blocked, target: Target) -
 
     Their rows are rows of Winograd tiles: a slab.
     """
-    tiles_h, tiles_w = output.height // OUT, output.width // OUT
+    tiles_h, tiles_w = tiles_of(output)
     channels = _channels(sources), output.blocks * output.block
 
     def with_slab(tile: Tile, slab: int) -> Tile:
@@ -94,11 +105,11 @@ def winograd_convolution(
 ) -> tuple[Any, Tile]:
     """`name(sources..., weights, bias, [residual], output)`: padding 1, stride 1; weights by `pack_winograd`.
 
-    Requires `takes(output)` and a halo of at least 1 in every source. `tile` is one of `winograd_tiles`, the first if
+    Requires a halo of at least 1 in every source. `tile` is one of `winograd_tiles`, the first if
     None. Returns the PrimFunc and its tile.
     """
     tile = tile or winograd_tiles(sources, output, target)[0]
-    tiles_h, slab = output.height // OUT, tile.rows
+    tiles_h, slab = tiles_of(output)[0], tile.rows
     with kernel(name) as builder:
         work = _Winograd(sources, output, epilogue, tile, slab)
         zero_halo(work.out, output)
@@ -129,7 +140,8 @@ def rank_slabs(tiles_h: int, tiles_w: int, inputs: int, outputs: int, group: int
 
 def group_of(tile: Tile, sources: Sequence[Source], output: Blocked) -> int:
     """How many output blocks' products are made, and transformed back, before the next: all, or a few that fit L2."""
-    slabs, pixels = output.height // OUT // tile.rows, tile.rows * (output.width // OUT)
+    tiles_h, tiles_w = tiles_of(output)
+    slabs, pixels = tiles_h // tile.rows, tile.rows * tiles_w
     some = GROUP // tile.blocks * tile.blocks
 
     def cost(blocks: int) -> float:
@@ -168,7 +180,7 @@ class _Winograd:
         self.sources, self.output, self.epilogue, self.tile, self.slab = sources, output, epilogue, tile, slab
         self.inner, self.lanes = sources[0].layout.block, output.block
         self.source_blocks = sum(source.blocks for source in sources)
-        self.tiles_w = output.width // OUT
+        self.tiles_h, self.tiles_w = tiles_of(output)
         self.pixels = slab * self.tiles_w
         self.group = group_of(tile, sources, output)
         self.inputs = [argument(f"source_{index}", source.layout.shape) for index, source in enumerate(sources)]
@@ -214,22 +226,31 @@ class _Winograd:
 
     def transform_row(self, n: Any, first: Any, row: Any) -> None:
         """1. Transform the input tiles of a row."""
-        inner, before = self.inner, 0
+        before = 0
         for source, data in zip(self.sources, self.inputs, strict=True):
-            edge = source.layout.halo - 1
-            with T.serial(0, source.blocks) as c, T.serial(0, self.tiles_w) as column:
-                columns = []
-                for j in range(IN):
-                    place = [n, c + source.first]
-                    pixel_column = [
-                        T.Bind(load(data, [*place, (first + row) * OUT + i + edge, column * OUT + j + edge, 0], inner))
-                        for i in range(IN)
-                    ]
-                    columns.append(_transform_input(pixel_column, inner))
-                for i in range(IN):
-                    for j, value in enumerate(_transform_input([columns[j][i] for j in range(IN)], inner)):
-                        store(self.spectrum, value, [c + before, i * IN + j, row * self.tiles_w + column, 0], inner)
+            with T.serial(0, source.blocks) as c:
+                self._for_columns(partial(self._transform_tile, n, source, data, c, before, first, row))
             before += source.blocks
+
+    def _transform_tile(
+        self, n: Any, source: Source, data: Any, c: Any, before: int, first: Any, row: Any, column: Any
+    ) -> None:
+        """Block `c` of a source, behind `before` others. `column` is a number where the tile reaches beyond it."""
+        inner, edge, (height, width) = self.inner, source.layout.halo - 1, source.layout.shape[2:4]
+        # All that lies behind the end of a source is zero. So is the last of its halo, which is read instead.
+        columns = []
+        for j in range(IN):
+            x = column * OUT + j + edge
+            x = min(x, width - 1) if isinstance(column, int) else x
+            pixel_column = []
+            for i in range(IN):
+                y = (first + row) * OUT + i + edge
+                y = y if (self.tiles_h - 1) * OUT + i + edge < height else T.min(y, height - 1)
+                pixel_column.append(T.Bind(load(data, [n, c + source.first, y, x, 0], inner)))
+            columns.append(_transform_input(pixel_column, inner))
+        for i in range(IN):
+            for j, value in enumerate(_transform_input([columns[j][i] for j in range(IN)], inner)):
+                store(self.spectrum, value, [c + before, i * IN + j, row * self.tiles_w + column, 0], inner)
 
     def multiply(self, point: Any, group: Any, group_blocks: int) -> None:
         """2. For one of the 36 points and a group of output blocks, a matrix product over the input channels."""
@@ -278,7 +299,8 @@ class _Winograd:
         """3. Transform a row of tiles of a group's output block back, and complete it."""
         lanes, output, block = self.lanes, self.output, group + index
         slope = self.epilogue.slope_of(block)
-        with T.serial(0, self.tiles_w) as column:
+
+        def tile_at(column: Any) -> None:
             offset = T.Bind(load(self.bias, [block, 0], lanes))
             pixel = row * self.tiles_w + column
             columns = [
@@ -287,13 +309,35 @@ class _Winograd:
                 )
                 for j in range(IN)
             ]
+            exist = min(OUT, output.width - column * OUT) if isinstance(column, int) else OUT
             for i in range(OUT):
                 y = (first + row) * OUT + i
-                for j, value in enumerate(_transform_output([columns[j][i] for j in range(IN)], lanes)):
-                    x = column * OUT + j
-                    place = (n, block, y, x)
-                    result = complete(value + offset, self.epilogue, slope, self.residual, place, lanes)
-                    store(self.out, result, [n, block, y + output.halo, x + output.halo, 0], lanes)
+                surely = (self.tiles_h - 1) * OUT + i < output.height
+                with nullcontext() if surely else _where(y < output.height):
+                    values = _transform_output([columns[j][i] for j in range(IN)], lanes)
+                    for j, value in enumerate(values[:exist]):
+                        x = column * OUT + j
+                        place = (n, block, y, x)
+                        result = complete(value + offset, self.epilogue, slope, self.residual, place, lanes)
+                        store(self.out, result, [n, block, y + output.halo, x + output.halo, 0], lanes)
+
+        self._for_columns(tile_at)
+
+    def _for_columns(self, tile_at: Callable[[Any], None]) -> None:
+        """Run `tile_at(column)` for a row's tiles: those inside the output in a loop, then one that reaches beyond."""
+        full = self.output.width // OUT
+        if full:
+            with T.serial(0, full) as column:
+                tile_at(column)
+        if full < self.tiles_w:
+            tile_at(full)
+
+
+@contextmanager
+def _where(condition: Any) -> Iterator[None]:
+    """Do the body only there."""
+    with T.If(condition), T.Then():
+        yield
 
 
 def _transform_input(d: Sequence[Any], lanes: int) -> list[Any]:
