@@ -16,10 +16,14 @@ from facedeploy.compiler.passes.fuse_integer_cascade import fuse_integer_cascade
 from facedeploy.compiler.passes.fuse_separable import fuse_separable
 from facedeploy.compiler.passes.merge_parallel import merge_parallel
 from facedeploy.compiler.passes.remove_concatenation import remove_concatenation
+from facedeploy.compiler.passes.split_concatenation import split_concatenation
+from facedeploy.compiler.passes.swap_pooling import swap_pooling
 from facedeploy.compiler.passes.use_integers import use_integers
 from facedeploy.compiler.target import Target
 
 GRAPH_PASSES: tuple[Callable[[Graph], None], ...] = (
+    swap_pooling,
+    split_concatenation,
     fuse_epilogue,
     remove_concatenation,
     fuse_heads,
