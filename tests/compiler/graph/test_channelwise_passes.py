@@ -1,4 +1,4 @@
-"""Passes that move pooling, activations and pointwise convolutions past each other, before and after."""
+"""Pooling, activations and resizing between convolutions: graphs before and after, and what they compute."""
 
 from collections.abc import Callable
 
@@ -8,7 +8,8 @@ import pytest
 from differential import BOUND, worst_difference
 from net import Net, kinds
 
-from facedeploy.compiler.graph.nodes import Convolution, Graph, Part
+from facedeploy.compiler.graph.blocked_operators import blocked_operators
+from facedeploy.compiler.graph.nodes import Convolution, Graph, Interpolation, Part
 from facedeploy.compiler.passes.fuse_epilogue import fuse_epilogue
 from facedeploy.compiler.passes.remove_concatenation import remove_concatenation
 from facedeploy.compiler.passes.split_concatenation import split_concatenation
@@ -107,3 +108,28 @@ def test_concatenation_that_something_else_reads_stays_whole(
     split_concatenation(graph)
     assert kinds(graph) == before
     check(make_graph, net, outputs, target)
+
+
+@pytest.mark.parametrize("how", ["half_pixel", "asymmetric", "pytorch_half_pixel", "align_corners"])
+@pytest.mark.parametrize("sides", [(18, 22), (13, 5), (9, 2)])
+def test_linear_resizing_between_convolutions_is_blocked(
+    imported: Import, make_graph: MakeModel, target: Target, how: str, sides: tuple[int, int]
+) -> None:
+    net = Net()
+    sizes = net.constant(np.array([1, 16, *sides]))
+    options = {"mode": "linear", "coordinate_transformation_mode": how}
+    resized = net.add("Resize", net.conv("input", 16, 16), "", "", sizes, **options)
+    outputs = [net.conv(net.add("Mul", resized, resized), 16, 8)]
+    graph = imported(net, outputs, (1, 16, 9, 11))
+    fuse_epilogue(graph)
+    (node,) = (node for node in graph.nodes if isinstance(node, Interpolation))
+    assert node in blocked_operators(graph)
+    check(make_graph, net, outputs, target)
+
+
+def test_cubic_resizing_is_an_operator(imported: Import) -> None:
+    net = Net()
+    scales = net.constant(np.array([1, 1, 2, 2], np.float32))
+    graph = imported(net, [net.conv(net.add("Resize", net.conv("input", 16, 16), "", scales, mode="cubic"), 16, 8)])
+    assert "relax.image.resize2d" in kinds(graph)
+    assert not any(isinstance(node, Interpolation) for node in graph.nodes)
