@@ -13,7 +13,7 @@ def split_concatenation(graph: Graph) -> None:
     An activation then follows what makes each part, and can join it.
     """
     place = 0
-    while place < len(graph.nodes):  # Concatenations that this makes stand further behind.
+    while place < len(graph.nodes):  # What this makes may stand in front, but concatenations only behind.
         node = graph.nodes[place]
         if isinstance(node, Operator) and node.name == CONCAT and _splits(graph, node):
             for reader in graph.readers(node.outputs[0]):
@@ -47,17 +47,18 @@ def _is_by_channel(node: Node) -> bool:
 
 
 def _split(graph: Graph, concatenation: Operator, reader: Pooling | Elementwise) -> None:
-    """One node for each part, in the reader's place, and a concatenation of what they make."""
+    """One node for each part, right behind what makes it; in the reader's place a concatenation of their results."""
     (output,) = reader.outputs
     results: dict[int, Value] = {}
-    nodes: list[Node] = []
     for part in dict.fromkeys(concatenation.operands):
         batch, _, *sides = output.shape
         result = Value(f"{output.name}.{part.name}", (batch, part.shape[1], *sides))
         results[id(part)] = result
+        producer = graph.producer(part)
+        place = graph.nodes.index(producer) + 1 if producer else 0
         arguments = dict.fromkeys(reader.arguments, part)
-        nodes.append(replace(reader, outputs=[result], operands=[part], arguments=arguments))
+        graph.nodes.insert(place, replace(reader, outputs=[result], operands=[part], arguments=arguments))
     operands = [results[id(part)] for part in concatenation.operands]
     arguments = {variable: results[id(part)] for variable, part in concatenation.arguments.items()}
-    place = graph.nodes.index(reader)
-    graph.nodes[place : place + 1] = [*nodes, Operator([output], concatenation.call, operands, arguments)]
+    joined = Operator([output], concatenation.call, operands, arguments)
+    graph.nodes[graph.nodes.index(reader)] = joined
