@@ -118,22 +118,23 @@ def test_convolution_of_several_sources_with_residual_equals_torch(
 
 @level
 @given(data=st.data())
-@settings(max_examples=2, deadline=None)
+@settings(max_examples=4, deadline=None)
 def test_winograd_convolution_equals_torch(target: Target, data: st.DataObject) -> None:
     draw = data.draw
     batch, inputs, outputs = draw(st.integers(1, 2)), draw(st.integers(1, 37)), draw(st.integers(1, 50))
-    height, width = draw(st.integers(1, 22)), draw(st.integers(1, 26))
-    window, slope = Window((3, 3), padding=(1, 1)), draw(SLOPES)
+    stride, padding = draw(st.integers(1, 2)), (draw(st.integers(0, 2)), draw(st.integers(0, 2)))
+    height, width = draw(st.integers(3, 26)), draw(st.integers(3, 30))
+    window, slope = Window((3, 3), (stride, stride), padding), draw(SLOPES)
     x, weights, bias = (
         random((batch, inputs, height, width)),
         random((outputs, inputs, 3, 3), 1, 0.2),
         random((outputs,), 2),
     )
     expected = activated(convolve(x, weights, bias, window), slope)
-    source = source_of(x.shape, window, (height, width), draw(st.integers(0, 3)))
-    output = Blocked(batch, outputs, height, width, block_of(outputs), draw(st.integers(0, 2)))
-    function, _ = winograd_convolution("winograd", [source], output, Epilogue(slope), target)
-    packed = pack_winograd(weights, channel_blocks([source]), source.layout.block, output.block)
+    source = source_of(x.shape, window, expected.shape[2:], draw(st.integers(0, 3)))
+    output = Blocked(batch, outputs, *expected.shape[2:], block_of(outputs), draw(st.integers(0, 2)))
+    function, _ = winograd_convolution("winograd", [source], output, Epilogue(slope), target, window=window)
+    packed = pack_winograd(weights, channel_blocks([source]), source.layout.block, output.block, stride)
     (got,) = run(
         function, target, [to_blocked(x, source.layout), packed, pack_bias(bias, output.block)], [output.shape]
     )

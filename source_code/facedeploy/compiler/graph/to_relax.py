@@ -212,8 +212,10 @@ class _Emitter:
             choice = dense_convolution(sources, output, node.window, epilogue, self.target)
             chosen, reason = self.choose(choice)
             function = chosen.build(f"{chosen.algorithm}{kernel_size}_{size}")
-            pack = pack_winograd if chosen.algorithm == "winograd" else pack_dense
-            packed = pack(node.weights, channels, inner, output.block)
+            if chosen.algorithm == "winograd":
+                packed = pack_winograd(node.weights, channels, inner, output.block, node.window.stride[0])
+            else:
+                packed = pack_dense(node.weights, channels, inner, output.block)
             arguments = [self.as_blocked(part.value) for part in node.sources]
             arguments += [_constant(packed), _constant(bias), *self.residual(node)]
         self.call(function, arguments, node, reason)
