@@ -10,6 +10,7 @@ from net import Net, kinds
 
 from facedeploy.compiler.graph.blocked_operators import blocked_operators
 from facedeploy.compiler.graph.nodes import Convolution, Graph, Interpolation, Part
+from facedeploy.compiler.passes.fold_scaling import fold_scaling
 from facedeploy.compiler.passes.fuse_epilogue import fuse_epilogue
 from facedeploy.compiler.passes.remove_concatenation import remove_concatenation
 from facedeploy.compiler.passes.split_concatenation import split_concatenation
@@ -30,6 +31,40 @@ def crelu(net: Net, channels: int) -> str:
 def check(make_graph: MakeModel, net: Net, outputs: list[str], target: Target) -> None:
     image = np.random.default_rng(1).normal(0, 1, (1, 16, 9, 11)).astype(np.float32)
     assert worst_difference(make_graph(net.nodes, outputs, net.weights, image.shape), image, target) <= BOUND
+
+
+@pytest.mark.parametrize(
+    ("steps", "pads", "left"),
+    [
+        (("Sub", "Div"), 0, []),
+        (("Mul", "Add"), 0, []),
+        (("Add", "Mul"), 1, ["relax.add"]),
+        (("Div",), 1, []),
+        (("Mul", "Sub"), 1, ["relax.multiply", "relax.subtract"]),
+    ],
+)
+def test_scaling_in_front_of_a_convolution_goes(
+    imported: Import, make_graph: MakeModel, target: Target, steps: tuple[str, ...], pads: int, left: list[str]
+) -> None:
+    net, value = Net(), "input"
+    for index, step in enumerate(steps):
+        numbers = np.random.default_rng(index).uniform(0.5, 2, (1, 16, 1, 1)).astype(np.float32)
+        value = net.add(step, value, net.constant(numbers))
+    last = net.conv(value, 16, 8)
+    net.nodes[-1].attribute[-1].ints[:] = [pads] * 4
+    graph = imported(net, [last])
+    fold_scaling(graph)
+    fuse_epilogue(graph)
+    assert kinds(graph) == [*left, "Convolution"]
+    check(make_graph, net, [last], target)
+
+
+def test_scaling_that_something_else_reads_stays(imported: Import) -> None:
+    net = Net()
+    scaled = net.add("Mul", "input", net.constant(np.full((1, 16, 1, 1), 3, np.float32)))
+    graph = imported(net, [net.conv(scaled, 16, 8), net.add("Relu", scaled)])
+    fold_scaling(graph)
+    assert kinds(graph)[0] == "relax.multiply"
 
 
 def test_pointwise_convolution_runs_before_the_average_that_it_reads(

@@ -9,6 +9,7 @@ from facedeploy.compiler.graph.from_relax import graph_of
 from facedeploy.compiler.graph.nodes import Convolution, Graph
 from facedeploy.compiler.graph.to_relax import relax_of
 from facedeploy.compiler.kernels.blocked.candidates import Chooser, by_model
+from facedeploy.compiler.passes.fold_scaling import fold_scaling
 from facedeploy.compiler.passes.fuse_cascade import fuse_cascade
 from facedeploy.compiler.passes.fuse_epilogue import fuse_epilogue
 from facedeploy.compiler.passes.fuse_heads import fuse_heads
@@ -22,6 +23,7 @@ from facedeploy.compiler.passes.use_integers import use_integers
 from facedeploy.compiler.target import Target
 
 GRAPH_PASSES: tuple[Callable[[Graph], None], ...] = (
+    fold_scaling,
     swap_pooling,
     split_concatenation,
     fuse_epilogue,
