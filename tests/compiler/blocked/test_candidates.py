@@ -63,6 +63,30 @@ def test_dense_candidates_equal_torch(
         assert_same(got, output, expected)
 
 
+@pytest.mark.parametrize(
+    ("stride", "channels", "hw", "algorithm"),
+    [
+        (1, 64, (8, 8), "winograd"),
+        (1, 64, (159, 159), "winograd"),
+        (1, 64, (19, 19), "winograd"),
+        (1, 64, (10, 10), "direct"),
+        (1, 64, (1, 640), "direct"),
+        (1, 8, (16, 16), "direct"),
+        (2, 64, (159, 159), "winograd"),
+        (2, 32, (159, 159), "direct"),
+        (2, 64, (19, 19), "direct"),
+    ],
+)
+def test_winograd_is_chosen_where_it_was_faster(
+    stride: int, channels: int, hw: tuple[int, int], algorithm: str
+) -> None:
+    window = Window((3, 3), (stride, stride), (1, 1))
+    source = source_of((1, channels, hw[0] * stride, hw[1] * stride), window, hw)
+    output = Blocked(1, channels, *hw, block_of(channels))
+    choice = dense_convolution([source], output, window, Epilogue(), TARGETS[0])
+    assert choice.candidates[0].algorithm == algorithm
+
+
 @level
 def test_separable_candidates_equal_torch(target: Target) -> None:
     window = Window((3, 3), padding=(1, 1))

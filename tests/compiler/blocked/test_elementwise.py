@@ -18,6 +18,7 @@ ORACLES: dict[str, tuple[int, Callable[..., FloatArray]]] = {
     "relax.subtract": (2, np.subtract),
     "relax.multiply": (2, np.multiply),
     "relax.divide": (2, np.divide),
+    "relax.negative": (1, np.negative),
     "relax.maximum": (2, np.maximum),
     "relax.minimum": (2, np.minimum),
     "relax.nn.relu": (1, lambda x: np.maximum(x, 0)),

@@ -5,42 +5,22 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import onnx
 import pytest
 import tvm
 from net import Net, kinds
-from tvm.relax import transform
-from tvm.relax.frontend.onnx import from_onnx
 
 from facedeploy.compiler.graph.from_relax import graph_of
 from facedeploy.compiler.graph.nodes import Cascade, Convolution, Graph, Heads, Part, Pooling, Separable
 from facedeploy.compiler.graph.to_relax import relax_of
-from facedeploy.compiler.passes.fold_reshapes import fold_reshapes
 from facedeploy.compiler.passes.fuse_cascade import fuse_cascade
 from facedeploy.compiler.passes.fuse_epilogue import fuse_epilogue
 from facedeploy.compiler.passes.fuse_heads import fuse_heads
 from facedeploy.compiler.passes.fuse_separable import fuse_separable
 from facedeploy.compiler.passes.merge_parallel import merge_parallel
 from facedeploy.compiler.passes.remove_concatenation import remove_concatenation
-from facedeploy.compiler.passes.restore_limits import restore_limits
 from facedeploy.compiler.target import Target
 
-MakeModel = Callable[..., onnx.ModelProto]
 Import = Callable[..., Graph]
-
-
-@pytest.fixture
-def imported(make_graph: MakeModel) -> Import:
-    def build(net: Net, outputs: list[str], shape: tuple[int, ...] = (1, 16, 8, 8)) -> Graph:
-        model = make_graph(net.nodes, outputs, net.weights, shape)
-        module = from_onnx(model, shape_dict={"input": list(shape)}, keep_params_in_input=False)
-        for apply in (fold_reshapes, transform.CanonicalizeBindings(), transform.FoldConstant(), restore_limits):
-            module = apply(module)
-        graph = graph_of(module["main"])
-        assert graph is not None
-        return graph
-
-    return build
 
 
 def test_import_knows_dense_and_depthwise_and_leaves_other_groups(imported: Import) -> None:

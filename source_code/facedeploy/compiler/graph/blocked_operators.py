@@ -1,6 +1,18 @@
-"""Which pooling and arithmetic runs on blocked tensors, so that nothing is converted between two convolutions."""
+"""Which pooling, resizing and arithmetic runs on blocked tensors, so that convolutions find their sources so."""
 
-from facedeploy.compiler.graph.nodes import Dequantize, Elementwise, Graph, Heads, Node, Operator, Pooling, Quantize
+from facedeploy.compiler.graph.nodes import (
+    Dequantize,
+    Elementwise,
+    Graph,
+    Heads,
+    Interpolation,
+    Node,
+    Operator,
+    Pooling,
+    Quantize,
+)
+
+WITH_KERNELS = (Pooling, Elementwise, Interpolation)
 
 
 def blocked_operators(graph: Graph) -> set[Operator]:
@@ -8,7 +20,7 @@ def blocked_operators(graph: Graph) -> set[Operator]:
     made: set[int] = set()
     found: set[Operator] = set()
     for node in graph.nodes:
-        if isinstance(node, (Pooling, Elementwise)):
+        if isinstance(node, WITH_KERNELS):
             reads = any(id(value) in made for value in node.inputs)
             if not reads or not any(_may_read_blocked(reader) for reader in graph.readers(node.outputs[0])):
                 continue
@@ -20,4 +32,4 @@ def blocked_operators(graph: Graph) -> set[Operator]:
 
 
 def _may_read_blocked(node: Node) -> bool:
-    return not isinstance(node, (Operator, Quantize)) or isinstance(node, (Pooling, Elementwise))
+    return not isinstance(node, (Operator, Quantize)) or isinstance(node, WITH_KERNELS)

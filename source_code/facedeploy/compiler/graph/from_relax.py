@@ -10,6 +10,7 @@ from tvm.ir import GenericConst
 
 from facedeploy.compiler.graph.attributes import Layer
 from facedeploy.compiler.graph.elementwise import elementwise_of
+from facedeploy.compiler.graph.interpolation import interpolation_of
 from facedeploy.compiler.graph.nodes import (
     Convolution,
     Dequantize,
@@ -70,7 +71,8 @@ def graph_of(main: Any, layers: Sequence[Layer] = ()) -> Graph | None:
         else:
             operator = _operator(bound, values, value)
             convolution = _convolution(bound, values, value, known.get(binding.var))
-            nodes.append(convolution or pooling_of(operator) or elementwise_of(operator) or operator)
+            known_as = pooling_of(operator) or elementwise_of(operator) or interpolation_of(operator)
+            nodes.append(convolution or known_as or operator)
     if returned in values:
         return Graph([values[parameter] for parameter in main.params], nodes, [values[returned]])
     return None

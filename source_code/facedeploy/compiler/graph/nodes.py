@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from facedeploy.compiler.kernels.blocked.direct import Window
+from facedeploy.compiler.kernels.blocked.interpolation import Between
 from facedeploy.compiler.kernels.blocked.planar import MAX_CHANNELS
 from facedeploy.quantize.affine import Affine
 
@@ -95,6 +96,14 @@ class Pooling(Operator):
 
     window: Window
     kind: str
+
+
+@dataclass(eq=False)
+class Interpolation(Operator):
+    """A bilinear resizing call, which can run on blocked tensors as well."""
+
+    rows: Between
+    columns: Between
 
 
 @dataclass(eq=False)

@@ -17,7 +17,6 @@ from facedeploy.compiler.graph.nodes import (
     Cascade,
     Convolution,
     Dequantize,
-    Elementwise,
     Graph,
     HeadLevel,
     Heads,
@@ -25,11 +24,11 @@ from facedeploy.compiler.graph.nodes import (
     Node,
     Operator,
     Part,
-    Pooling,
     Quantize,
     Separable,
     Value,
 )
+from facedeploy.compiler.graph.operator_kernels import operator_kernel
 from facedeploy.compiler.kernels.blocked.amx import channel_chunks, integer_block
 from facedeploy.compiler.kernels.blocked.candidates import (
     Chooser,
@@ -43,7 +42,6 @@ from facedeploy.compiler.kernels.blocked.cascade import FirstLayerSpec, Separabl
 from facedeploy.compiler.kernels.blocked.conversion import blocked_to_planar, planar_to_blocked
 from facedeploy.compiler.kernels.blocked.depthwise import depthwise_convolution
 from facedeploy.compiler.kernels.blocked.direct import Source, channel_blocks
-from facedeploy.compiler.kernels.blocked.elementwise import elementwise
 from facedeploy.compiler.kernels.blocked.emit import F32, Epilogue
 from facedeploy.compiler.kernels.blocked.heads import Level, Output, heads_convolution
 from facedeploy.compiler.kernels.blocked.integer_cascade import PairSpec, in_tiles, integer_cascade
@@ -59,7 +57,6 @@ from facedeploy.compiler.kernels.blocked.layout import (
     pack_depthwise,
 )
 from facedeploy.compiler.kernels.blocked.planar import pack_planar, planar_convolution
-from facedeploy.compiler.kernels.blocked.pooling import pooling
 from facedeploy.compiler.kernels.blocked.products import FLOAT
 from facedeploy.compiler.kernels.blocked.quantization import dequantize, quantize
 from facedeploy.compiler.kernels.blocked.winograd import pack_winograd
@@ -110,10 +107,8 @@ class _Emitter:
 
     def emit(self, node: Node) -> None:
         match node:
-            case Pooling() if node in self.on_blocks:
-                self.emit_pooling(node)
-            case Elementwise() if node in self.on_blocks:
-                self.emit_elementwise(node)
+            case Operator() if node in self.on_blocks:
+                self.emit_blocked_operator(node)
             case Operator():
                 self.emit_operator(node)
             case Quantize():
@@ -147,20 +142,10 @@ class _Emitter:
         arguments = [rebuild(argument) for argument in call.args]
         self.planar[id(node.outputs[0])] = self.builder.emit(relax.Call(call.op, arguments, call.attrs, call.ty_args))
 
-    def emit_pooling(self, node: Pooling) -> None:
-        source, output = self.layouts[id(node.operands[0])], self.layouts[id(node.outputs[0])]
-        name = f"{node.kind}_pool_{output.channels}x{output.height}x{output.width}"
-        function = pooling(name, source, output, node.window, node.kind)
-        arguments = [self.as_blocked(node.operands[0])]
-        self.apply(function, arguments, node.outputs)
-
-    def emit_elementwise(self, node: Elementwise) -> None:
-        output = self.layouts[id(node.outputs[0])]
-        name = f"{node.name.split('.')[-1]}_{output.channels}x{output.height}x{output.width}"
+    def emit_blocked_operator(self, node: Operator) -> None:
         sources = [self.layouts[id(value)] for value in node.operands]
-        constants = [] if node.channels is None else [_constant(pack_bias(node.channels, output.block))]
-        function = elementwise(name, node.name, node.numbers, sources, len(constants), output)
-        arguments = [*(self.as_blocked(value) for value in node.operands), *constants]
+        function, constants = operator_kernel(node, sources, self.layouts[id(node.outputs[0])])
+        arguments = [*(self.as_blocked(value) for value in node.operands), *map(_constant, constants)]
         self.apply(function, arguments, node.outputs)
 
     def emit_quantize(self, node: Quantize) -> None:
@@ -238,8 +223,10 @@ class _Emitter:
             choice = dense_convolution(sources, output, node.window, epilogue, self.target)
             chosen, reason = self.choose(choice)
             function = chosen.build(f"{chosen.algorithm}{kernel_size}_{size}")
-            pack = pack_winograd if chosen.algorithm == "winograd" else pack_dense
-            packed = pack(node.weights, channels, inner, output.block)
+            if chosen.algorithm == "winograd":
+                packed = pack_winograd(node.weights, channels, inner, output.block, node.window.stride[0])
+            else:
+                packed = pack_dense(node.weights, channels, inner, output.block)
             arguments = [self.as_blocked(part.value) for part in node.sources]
             arguments += [_constant(packed), _constant(bias), *self.residual(node)]
         self.call(function, arguments, node, reason)

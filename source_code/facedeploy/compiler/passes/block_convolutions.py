@@ -9,6 +9,7 @@ from facedeploy.compiler.graph.from_relax import graph_of
 from facedeploy.compiler.graph.nodes import Convolution, Graph
 from facedeploy.compiler.graph.to_relax import relax_of
 from facedeploy.compiler.kernels.blocked.candidates import Chooser, by_model
+from facedeploy.compiler.passes.fold_scaling import fold_scaling
 from facedeploy.compiler.passes.fuse_cascade import fuse_cascade
 from facedeploy.compiler.passes.fuse_epilogue import fuse_epilogue
 from facedeploy.compiler.passes.fuse_heads import fuse_heads
@@ -16,10 +17,15 @@ from facedeploy.compiler.passes.fuse_integer_cascade import fuse_integer_cascade
 from facedeploy.compiler.passes.fuse_separable import fuse_separable
 from facedeploy.compiler.passes.merge_parallel import merge_parallel
 from facedeploy.compiler.passes.remove_concatenation import remove_concatenation
+from facedeploy.compiler.passes.split_concatenation import split_concatenation
+from facedeploy.compiler.passes.swap_pooling import swap_pooling
 from facedeploy.compiler.passes.use_integers import use_integers
 from facedeploy.compiler.target import Target
 
 GRAPH_PASSES: tuple[Callable[[Graph], None], ...] = (
+    fold_scaling,
+    swap_pooling,
+    split_concatenation,
     fuse_epilogue,
     remove_concatenation,
     fuse_heads,

@@ -17,7 +17,7 @@ from facedeploy.compiler.kernels.blocked.direct import (
 )
 from facedeploy.compiler.kernels.blocked.emit import Epilogue
 from facedeploy.compiler.kernels.blocked.integers import IntegerArithmetic, has_amx
-from facedeploy.compiler.kernels.blocked.layout import LANES, Blocked
+from facedeploy.compiler.kernels.blocked.layout import Blocked
 from facedeploy.compiler.kernels.blocked.tiling import Tile
 from facedeploy.compiler.target import Target
 
@@ -70,13 +70,13 @@ def dense_convolution(
 
     def by_winograd(tile: Tile) -> Candidate:
         def build(name: str) -> Any:
-            return winograd.winograd_convolution(name, sources, output, epilogue, target, tile)[0]
+            return winograd.winograd_convolution(name, sources, output, epilogue, target, tile, window)[0]
 
         return Candidate("winograd", str(tile), tile.reason, build)
 
     candidates = [direct(tile) for tile in direct_tiles(sources, output, window, target)]
-    if window == Window((3, 3), padding=(1, 1)) and winograd.takes(output) and output.channels >= LANES:
-        candidates = [*map(by_winograd, winograd.winograd_tiles(sources, output, target)), candidates[0]]
+    if winograd.takes(window) and winograd.pays(sources, output, window):
+        candidates = [*map(by_winograd, winograd.winograd_tiles(sources, output, target, window)), candidates[0]]
     return Choice(f"dense {window} of {list(sources)} to {output} with {epilogue}", candidates)
 
 

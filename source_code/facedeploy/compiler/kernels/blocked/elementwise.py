@@ -28,6 +28,7 @@ FUNCTIONS: dict[str, Function] = {
     "relax.subtract": lambda v, _, __: v[0] - v[1],
     "relax.multiply": lambda v, _, __: v[0] * v[1],
     "relax.divide": lambda v, _, __: v[0] / v[1],
+    "relax.negative": lambda v, _, lanes: v[0] * splat(-1.0, lanes),
     "relax.maximum": lambda v, _, __: tirx.Max(v[0], v[1]),
     "relax.minimum": lambda v, _, __: tirx.Min(v[0], v[1]),
     "relax.nn.relu": lambda v, _, lanes: activate(v[0], 0.0, lanes),
@@ -42,7 +43,7 @@ FUNCTIONS: dict[str, Function] = {
 # Operators that keep zeros of all operands zero, whatever the numbers.
 KEEP_ZEROS = {
     *["relax.add", "relax.subtract", "relax.multiply", "relax.maximum", "relax.minimum", "relax.image.resize2d"],
-    *["relax.nn.relu", "relax.nn.leakyrelu", "relax.nn.prelu"],
+    *["relax.negative", "relax.nn.relu", "relax.nn.leakyrelu", "relax.nn.prelu"],
 }
 
 

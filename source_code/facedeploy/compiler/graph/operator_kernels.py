@@ -1,0 +1,26 @@
+"""The blocked kernels of operators that are no convolutions."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from facedeploy.compiler.graph.nodes import Elementwise, Interpolation, Operator, Pooling
+from facedeploy.compiler.kernels.blocked.elementwise import elementwise
+from facedeploy.compiler.kernels.blocked.interpolation import interpolation
+from facedeploy.compiler.kernels.blocked.layout import Array, Blocked, pack_bias
+from facedeploy.compiler.kernels.blocked.pooling import pooling
+
+
+def operator_kernel(node: Operator, sources: Sequence[Blocked], output: Blocked) -> tuple[Any, list[Array]]:
+    """The PrimFunc `name(sources..., constants..., output)` of one of `blocked_operators`, and its constants."""
+    size = f"{output.channels}x{output.height}x{output.width}"
+    match node:
+        case Pooling():
+            return pooling(f"{node.kind}_pool_{size}", sources[0], output, node.window, node.kind), []
+        case Interpolation():
+            axes = [(axis.below, axis.above, axis.share) for axis in (node.rows, node.columns)]
+            return interpolation(f"bilinear_{size}", sources[0], output), [array for axis in axes for array in axis]
+        case Elementwise():
+            constants: list[Array] = [] if node.channels is None else [pack_bias(node.channels, output.block)]
+            name = f"{node.name.split('.')[-1]}_{size}"
+            return elementwise(name, node.name, node.numbers, sources, len(constants), output), constants
+    raise TypeError(f"{node.name} has no blocked kernel")
