@@ -84,6 +84,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Stream, write, sum up."""
+    from facedeploy.runtime.memory import keep_freed
+
+    keep_freed()
     if arguments.file_path is None:
         return run_video(arguments)
     check_images(arguments)
