@@ -56,7 +56,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="instances of the model (default: as many as the CPUs have room for; with --drop late 1, which answers "
         "soonest)",
     )
-    add("--decoders", type=workers, help="threads that decode images (default: as many as there are CPUs)")
+    add(
+        "--decoders",
+        type=workers,
+        help="threads that decode images (default: those of the instances where there is one for each CPU, else as "
+        "many as there are CPUs); threads of their own wait for slow files while the model runs",
+    )
     add("--threads", type=workers, help="threads of one instance (default: the CPUs shared out)")
     add_thresholds(parser)
     add(
@@ -114,7 +119,8 @@ def _run_images(arguments: argparse.Namespace) -> int:
     writer = PredictionWriter(arguments.save_dir, draw_threshold)
     writer.refuse_overwriting(images)
     writer.refuse_among_images(found.root)
-    decoders = arguments.decoders or available_cores()
+    processes = arguments.decoders or available_cores()
+    decoders = processes if arguments.isolate else arguments.decoders  # A thread waits for each process.
     detector = open_detector(arguments, arguments.model_prefix_path, arguments.vdsp_params_info, decoders=decoders)
     identity = run_identity(detector, images, ignore_exif=arguments.ignore_exif, draw_threshold=draw_threshold)
     names = {image.name for image in images}
@@ -122,7 +128,7 @@ def _run_images(arguments: argparse.Namespace) -> int:
     gc.freeze()  # What is there stays: looking through it again and again would take a millisecond an image.
     with (
         open_journal(arguments.save_dir, identity, names, arguments.resume) as journal,
-        _decode(arguments, decoders) as (decode, cancel),
+        _decode(arguments, processes) as (decode, cancel),
     ):
         writer.remove_partial(names)
         write_failures(arguments.save_dir, [])  # An earlier run's must not be taken for this one's.
@@ -150,7 +156,7 @@ def _run_images(arguments: argparse.Namespace) -> int:
 
 
 @contextmanager
-def _decode(arguments: argparse.Namespace, decoders: int) -> "Iterator[tuple[Decode, Callable[[], None]]]":
+def _decode(arguments: argparse.Namespace, processes: int) -> "Iterator[tuple[Decode, Callable[[], None]]]":
     """The first stage, with the processes that it may need, and what ends them when their results are not wanted."""
     from facedeploy.image.decode import read_image
     from facedeploy.runtime.operator import Decode
@@ -161,5 +167,5 @@ def _decode(arguments: argparse.Namespace, decoders: int) -> "Iterator[tuple[Dec
     from facedeploy.image.isolated import IsolatedDecoders
 
     timeout = arguments.decode_timeout or DECODE_TIMEOUT
-    with IsolatedDecoders(decoders, timeout, arguments.ignore_exif) as isolated:
+    with IsolatedDecoders(processes, timeout, arguments.ignore_exif) as isolated:
         yield Decode(isolated.read), isolated.cancel

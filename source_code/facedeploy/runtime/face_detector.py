@@ -5,6 +5,7 @@ from pathlib import Path
 
 from facedeploy.artifact.store import Artifact
 from facedeploy.config.vdsp_params import Geometry, VdspParams
+from facedeploy.core.cores import available_cores
 from facedeploy.core.detections import Detections
 from facedeploy.core.errors import ArtifactError, ConfigError
 from facedeploy.core.nms_params import NmsParams
@@ -80,7 +81,7 @@ class FaceDetector:
         canvas: Canvas | None = None,
         batch: int | None = None,
         instances: int | None = 1,
-        decoders: int = 1,
+        decoders: int | None = 1,
         threads: int | None = None,
         device: int | Sequence[int] = 0,
     ) -> "FaceDetector":
@@ -90,9 +91,10 @@ class FaceDetector:
         the smallest of those that show it largest. It defaults to the JSON's, else to the artifact's first. A call
         takes up to `batch` images, by default as many as the artifact's first shape. Thresholds and `max_detections`
         default to the manifest's. `instances`, `threads` and `device`: see `Model.open_instances`; one instance answers
-        soonest, one for each CPU does most. Raises ArtifactError, DeviceError, ConfigError for a threshold out of range
-        or a JSON whose layout cannot be had on another canvas, and ShapeError for a canvas or batch that the artifact
-        lacks.
+        soonest, one for each CPU does most. `decoders` None: as many as there are CPUs; where there is an instance for
+        each, none but these, which spares an image its way from one CPU's caches to another's. Raises ArtifactError,
+        DeviceError, ConfigError for a threshold out of range or a JSON whose layout cannot be had on another canvas,
+        and ShapeError for a canvas or batch that the artifact lacks.
         """
         models = Model.open_instances(prefix, instances, device=device, threads=threads)
         artifact, manifest = models[0].artifact, models[0].manifest
@@ -114,6 +116,8 @@ class FaceDetector:
         note = ""
         if built is not None and wanted != built:
             note = f"the vdsp JSON normalizes as {wanted}, the artifact was built for {built}: the JSON is followed"
+        if decoders is None:
+            decoders = 0 if len(models) >= available_cores() else available_cores()
         return cls([[model.at(rung) for rung in rungs] for model in models], canvases, nms, decoders, note)
 
     def detect(self, image: Image, order: ColorOrder = "BGR") -> Detections:
