@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from facedeploy.runtime.operator import Decode
 
 DECODE_TIMEOUT = 20.0
+AT_ONCE = 4  # Images that a stage takes, which spares a fifth of the CPU time beside the model and decoding.
+LEAST_TURNS = 8  # Of an instance: with fewer images, fewer at once, so that all instances have their share.
 
 DESCRIPTION = """Stream images through an artifact and write WIDER FACE prediction files; or a video, frame by frame.
 
@@ -138,7 +140,9 @@ def _run_images(arguments: argparse.Namespace) -> int:
         started = time.monotonic()
         works = (Work(image.name, image.path) for image in left)
         meter, then = new_meter(arguments), (Stage("write", [writer], joined=True),)
-        with closing(detector.run_async(works, then=then, decode=decode, meter=meter, cancel=cancel)) as done:
+        at_once = max(1, min(AT_ONCE, len(left) // (LEAST_TURNS * len(detector.instances))))
+        stream = detector.run_async(works, then=then, at_once=at_once, decode=decode, meter=meter, cancel=cancel)
+        with closing(stream) as done:
             for work in tqdm(done, total=len(images), initial=earlier, unit="image", disable=None):
                 if work.error is not None:
                     failures.append(Failure.of(work.name, paths[work.name], work.error))

@@ -56,18 +56,21 @@ class FaceDetector:
         """The most images that a call takes."""
         return max(model.batch for model in self.instances[0])
 
-    def slots_graph(self, decode: Operator, then: Sequence[Stage] = ()) -> Graph:
-        """The graph from sources that `decode` reads to slots in canvas px, and whatever comes `then`."""
+    def slots_graph(self, decode: Operator, then: Sequence[Stage] = (), at_once: int = 1) -> Graph:
+        """The graph from sources that `decode` reads to slots in canvas px, and whatever comes `then`.
+
+        Each stage does `at_once` images before the next one does, in whole batches.
+        """
         stages = (
             Stage("decode", [decode] * max(self.decoders, 1)),
             Stage("preprocess", [self.preprocess], joined=self.decoders == 0),
             Stage("infer", self.infers, joined=True),
         )
-        return Graph((*stages, *then), self.batch)
+        return Graph((*stages, *then), -(-at_once // self.batch) * self.batch)
 
-    def graph(self, then: Sequence[Stage] = (), decode: Operator = _DECODE) -> Graph:
+    def graph(self, then: Sequence[Stage] = (), decode: Operator = _DECODE, at_once: int = 1) -> Graph:
         """The graph from images (paths or pixels) to detections in source px, and whatever comes `then`."""
-        return self.slots_graph(decode, (Stage("to source", [ToSource()], joined=True), *then))
+        return self.slots_graph(decode, (Stage("to source", [ToSource()], joined=True), *then), at_once)
 
     @classmethod
     def from_artifact(
@@ -138,16 +141,21 @@ class FaceDetector:
         *,
         then: Sequence[Stage] = (),
         depth: int | None = None,
+        at_once: int = 1,
         decode: Operator = _DECODE,
         meter: StreamMeter | None = None,
         cancel: Callable[[], None] = lambda: None,
     ) -> Generator[Work, None, None]:
         """Stream files, BGR pixels or `Work`; yields each in input order, with `detections` or `error` set.
 
-        `then` adds stages, such as one that writes results. `depth` bounds how many batches are under way at a time.
+        `then` adds stages, such as one that writes results. A stage takes `at_once` images, in whole batches; more of
+        them take less CPU time, and longer until the first is done, since what runs after the model finds its code gone
+        from the caches once for all of them. `depth` bounds how many times so many are under way at a time.
         `decode` is the first stage. `meter`, `cancel`: see `Stream.run_async`.
         """
-        return Stream(self.graph(then, decode), depth).run_async(map(_work, images), meter=meter, cancel=cancel)
+        return Stream(self.graph(then, decode, at_once), depth).run_async(
+            map(_work, images), meter=meter, cancel=cancel
+        )
 
 
 def letterbox_params(artifact: Artifact) -> VdspParams:
