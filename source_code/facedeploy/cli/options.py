@@ -125,7 +125,9 @@ def load_vdsp(path: str | None) -> "VdspParams | None":
     return load_vdsp_params(found.path)
 
 
-def open_detector(arguments: argparse.Namespace, prefix: Path, vdsp: str | None, decoders: int = 1) -> "FaceDetector":
+def open_detector(
+    arguments: argparse.Namespace, prefix: Path, vdsp: str | None, decoders: int | None = 1
+) -> "FaceDetector":
     """The artifact with the vdsp JSON and what the other options say; prints the detector's note to stderr."""
     detector = opening(arguments, prefix, vdsp)(decoders=decoders)
     if detector.note:

@@ -30,7 +30,8 @@ from facedeploy.compiler.frontend.onnx_file import at_shape, check_input, import
 from facedeploy.compiler.half_precision import HALVES, arithmetic_of, speed_note, store_parameters
 from facedeploy.compiler.kernels.blocked.candidates import Chooser, by_model
 from facedeploy.compiler.kernels.blocked.integers import dot_of, instruction_of
-from facedeploy.compiler.kernels.letterbox import has_letterbox, letterbox
+from facedeploy.compiler.kernels.byte_window import byte_window
+from facedeploy.compiler.kernels.letterbox import letterbox
 from facedeploy.compiler.pipeline import phases, run_phases
 from facedeploy.compiler.quantize import quantize
 from facedeploy.compiler.reason import reason_of
@@ -79,8 +80,8 @@ def compile_model(
     choose = tuner_of(config, target, note) if config.backend.tune else by_model
     try:
         executable = lower(networks, target, normalization, post, choose)
-        if has_letterbox(target):
-            executable.kernels[LETTERBOX] = letterbox()
+        if window := byte_window(target):
+            executable.kernels[LETTERBOX] = letterbox(window)
         library = generate_code(executable.kernels, executable.entries, target)
     except (RuntimeError, ValueError, TypeError) as error:
         # An operator that TVM imports, and then has no lowering for.

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
+from functools import cache
 from typing import Any, TypeVar, cast
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -27,18 +28,23 @@ def validate(kind: type[T], data: object, source: str, renamed: Mapping[str, str
     numbers do pass for numbers. `renamed` maps keys that people write to the right ones, where spelling does not tell.
     Raises ConfigError that starts with `source` (the file) and has a line `key.path: got X, expected Y` per problem.
     """
-    # The tuple around `kind` is there because a dataclass takes a config from the type around it only.
-    boxed: Any = tuple[kind]  # type: ignore[valid-type]
-    adapter = TypeAdapter(boxed, config=ConfigDict(extra="forbid", strict=True, allow_inf_nan=False))
     try:
         # JSON, because strict pydantic takes JSON's lists and objects for tuples and dataclasses, and nothing else.
-        return cast("T", adapter.validate_json(json.dumps([data]))[0])
+        return cast("T", _adapter(kind).validate_json(json.dumps([data]))[0])  # type: ignore[arg-type]  # mypy: no hash.
     except RecursionError:
         raise ConfigError(f"{source}: {TOO_DEEP}") from None
     except ValidationError as error:
         errors = error.errors(include_url=False)
     problems = _problems(kind, errors[:MOST_EXPLAINED], renamed or {})
     raise ConfigError(in_lines(source, problems, len(errors[MOST_EXPLAINED:])))
+
+
+@cache
+def _adapter(kind: type) -> TypeAdapter[Any]:
+    """What validates a `kind`: made once, since that takes ten times as long as to use it."""
+    # The tuple around `kind` is there because a dataclass takes a config from the type around it only.
+    boxed: Any = tuple[kind]  # type: ignore[valid-type]
+    return TypeAdapter(boxed, config=ConfigDict(extra="forbid", strict=True, allow_inf_nan=False))
 
 
 def in_lines(source: str, problems: list[str], unexplained: int = 0) -> str:

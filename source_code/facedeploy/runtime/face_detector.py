@@ -5,6 +5,7 @@ from pathlib import Path
 
 from facedeploy.artifact.store import Artifact
 from facedeploy.config.vdsp_params import Geometry, VdspParams
+from facedeploy.core.cores import available_cores
 from facedeploy.core.detections import Detections
 from facedeploy.core.errors import ArtifactError, ConfigError
 from facedeploy.core.nms_params import NmsParams
@@ -55,18 +56,21 @@ class FaceDetector:
         """The most images that a call takes."""
         return max(model.batch for model in self.instances[0])
 
-    def slots_graph(self, decode: Operator, then: Sequence[Stage] = ()) -> Graph:
-        """The graph from sources that `decode` reads to slots in canvas px, and whatever comes `then`."""
+    def slots_graph(self, decode: Operator, then: Sequence[Stage] = (), at_once: int = 1) -> Graph:
+        """The graph from sources that `decode` reads to slots in canvas px, and whatever comes `then`.
+
+        Each stage does `at_once` images before the next one does, in whole batches.
+        """
         stages = (
             Stage("decode", [decode] * max(self.decoders, 1)),
             Stage("preprocess", [self.preprocess], joined=self.decoders == 0),
             Stage("infer", self.infers, joined=True),
         )
-        return Graph((*stages, *then), self.batch)
+        return Graph((*stages, *then), -(-at_once // self.batch) * self.batch)
 
-    def graph(self, then: Sequence[Stage] = (), decode: Operator = _DECODE) -> Graph:
+    def graph(self, then: Sequence[Stage] = (), decode: Operator = _DECODE, at_once: int = 1) -> Graph:
         """The graph from images (paths or pixels) to detections in source px, and whatever comes `then`."""
-        return self.slots_graph(decode, (Stage("to source", [ToSource()], joined=True), *then))
+        return self.slots_graph(decode, (Stage("to source", [ToSource()], joined=True), *then), at_once)
 
     @classmethod
     def from_artifact(
@@ -80,7 +84,7 @@ class FaceDetector:
         canvas: Canvas | None = None,
         batch: int | None = None,
         instances: int | None = 1,
-        decoders: int = 1,
+        decoders: int | None = 1,
         threads: int | None = None,
         device: int | Sequence[int] = 0,
     ) -> "FaceDetector":
@@ -90,9 +94,10 @@ class FaceDetector:
         the smallest of those that show it largest. It defaults to the JSON's, else to the artifact's first. A call
         takes up to `batch` images, by default as many as the artifact's first shape. Thresholds and `max_detections`
         default to the manifest's. `instances`, `threads` and `device`: see `Model.open_instances`; one instance answers
-        soonest, one for each CPU does most. Raises ArtifactError, DeviceError, ConfigError for a threshold out of range
-        or a JSON whose layout cannot be had on another canvas, and ShapeError for a canvas or batch that the artifact
-        lacks.
+        soonest, one for each CPU does most. `decoders` None: as many as there are CPUs; where there is an instance for
+        each, none but these, which spares an image its way from one CPU's caches to another's. Raises ArtifactError,
+        DeviceError, ConfigError for a threshold out of range or a JSON whose layout cannot be had on another canvas,
+        and ShapeError for a canvas or batch that the artifact lacks.
         """
         models = Model.open_instances(prefix, instances, device=device, threads=threads)
         artifact, manifest = models[0].artifact, models[0].manifest
@@ -114,6 +119,8 @@ class FaceDetector:
         note = ""
         if built is not None and wanted != built:
             note = f"the vdsp JSON normalizes as {wanted}, the artifact was built for {built}: the JSON is followed"
+        if decoders is None:
+            decoders = 0 if len(models) >= available_cores() else available_cores()
         return cls([[model.at(rung) for rung in rungs] for model in models], canvases, nms, decoders, note)
 
     def detect(self, image: Image, order: ColorOrder = "BGR") -> Detections:
@@ -134,16 +141,21 @@ class FaceDetector:
         *,
         then: Sequence[Stage] = (),
         depth: int | None = None,
+        at_once: int = 1,
         decode: Operator = _DECODE,
         meter: StreamMeter | None = None,
         cancel: Callable[[], None] = lambda: None,
     ) -> Generator[Work, None, None]:
         """Stream files, BGR pixels or `Work`; yields each in input order, with `detections` or `error` set.
 
-        `then` adds stages, such as one that writes results. `depth` bounds how many batches are under way at a time.
+        `then` adds stages, such as one that writes results. A stage takes `at_once` images, in whole batches; more of
+        them take less CPU time, and longer until the first is done, since what runs after the model finds its code gone
+        from the caches once for all of them. `depth` bounds how many times so many are under way at a time.
         `decode` is the first stage. `meter`, `cancel`: see `Stream.run_async`.
         """
-        return Stream(self.graph(then, decode), depth).run_async(map(_work, images), meter=meter, cancel=cancel)
+        return Stream(self.graph(then, decode, at_once), depth).run_async(
+            map(_work, images), meter=meter, cancel=cancel
+        )
 
 
 def letterbox_params(artifact: Artifact) -> VdspParams:

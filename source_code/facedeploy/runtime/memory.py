@@ -1,5 +1,6 @@
 """Memory as compiled code wants it."""
 
+import ctypes
 import mmap
 from contextlib import suppress
 from pathlib import Path
@@ -11,6 +12,23 @@ from facedeploy.artifact.manifest import ALIGNMENT
 
 HUGE_PAGE = 2 * 1024 * 1024
 Bytes = npt.NDArray[np.uint8]
+
+
+# Options of glibc's mallopt, and what each is set to: one heap for all threads, which gives nothing back to the system
+# but blocks of more than 32 MiB (the most that can be asked for), each of which is a mapping of its own.
+_KEEP_FREED = {"M_ARENA_MAX": (-8, 1), "M_TRIM_THRESHOLD": (-1, 1 << 30), "M_MMAP_THRESHOLD": (-3, 32 << 20)}
+
+
+def keep_freed() -> None:
+    """Let this process keep memory that is freed, before its threads start; without glibc nothing happens.
+
+    Else an image's pixels come from the system and go back there, image for image: 150 page faults each, which is a
+    tenth of the time of decoding.
+    """
+    with suppress(AttributeError, OSError):  # Another C library, or another system.
+        mallopt = ctypes.CDLL(None).mallopt
+        for option, value in _KEEP_FREED.values():
+            mallopt(option, value)
 
 
 def aligned(size: int) -> Bytes:

@@ -46,11 +46,15 @@ def write_predictions(path: str | Path, name: str, detections: Detections) -> No
     """
     # Python's float64, without arrays: numpy's code has left the caches while the model ran.
     faces = zip(detections.boxes.tolist(), detections.scores.tolist(), strict=True)
-    ordered = sorted(faces, key=itemgetter(1), reverse=True)
-    lines = [LINE % (x1, y1, x2 - x1, y2 - y1, score) for (x1, y1, x2, y2), score in ordered]
-    if bad := sum("n" in line for line in lines):  # nan, inf
-        raise ImageError(f"{name}: {bad} of {len(lines)} detections are not finite numbers: {path} is not written")
-    write_text(path, f"{name}\n{len(lines)}\n{''.join(lines)}")
+    numbers: list[float] = []
+    for (x1, y1, x2, y2), score in sorted(faces, key=itemgetter(1), reverse=True):
+        numbers += x1, y1, x2 - x1, y2 - y1, score
+    count = len(detections)
+    lines = LINE * count % tuple(numbers)
+    if "n" in lines:  # nan, inf
+        bad = sum("n" in line for line in lines.splitlines())
+        raise ImageError(f"{name}: {bad} of {count} detections are not finite numbers: {path} is not written")
+    write_text(path, f"{name}\n{count}\n{lines}")
 
 
 def read_predictions(path: Path) -> Predictions:
