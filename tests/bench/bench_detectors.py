@@ -1,21 +1,24 @@
-"""AP and latency of every detector that has a checkpoint, in fp32, beside onnxruntime and OpenVINO. Run by hand:
+"""AP and latency of every detector that has a checkpoint, beside onnxruntime and OpenVINO. Run by hand:
 
     python tests/bench/bench_detectors.py --json FILE [--detectors slim yunet]
+    python tests/bench/bench_detectors.py --dtype int8
 
 Reads images, ground truth and checkpoints from FACEDEPLOY_DATA (default ../shared). Each is compiled from its shipped
 config, at 640; the peers run the same net as ONNX, as it was exported or imported, on one thread, pinned. Latency:
 numpy in, numpy out, without post-processing; interleaved as in bench_retinaface.py. AP is of `wider_val_dev`, for nets
-that find faces.
+that find faces. In int8 the peers run our QDQ model (`facedeploy quantize`) and the float one, OpenVINO that in bf16,
+too, where the CPU has it; ours is calibrated on `wider_calib` as the config says.
 """
 
 import argparse
 import json
 import os
+import sys
 import tempfile
 from datetime import date
 from pathlib import Path
 
-from bench_retinaface import DATA, REPOSITORY, VAL, cli, cpu_name, interleaved, versions
+from bench_retinaface import CALIBRATION, DATA, REPOSITORY, VAL, cli, cpu_name, interleaved, versions
 from peer_runners import Peer, make_runner, random_tensor
 from peer_screening import installed
 
@@ -49,26 +52,38 @@ NO_FACES = ("lffd_head", "lffd_plate")
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--detectors", nargs="+", choices=DETECTORS, default=list(DETECTORS), metavar="NAME")
+    parser.add_argument("--dtype", choices=("fp32", "int8"), default="fp32")
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-1:])
     os.environ["TVM_NUM_THREADS"] = "1"
     with tempfile.TemporaryDirectory() as folder:
-        rows = [bench(Path(folder), name, arguments.rounds) for name in arguments.detectors]
-    report = {"cpu": cpu_name(), "date": date.today().isoformat(), "versions": versions(), "rows": rows}
-    print_table(rows)
+        rows = [bench(Path(folder), name, arguments.dtype, arguments.rounds) for name in arguments.detectors]
+    report = {"cpu": cpu_name(), "date": date.today().isoformat(), "versions": versions(), "dtype": arguments.dtype}
+    report["rows"] = rows
+    print(report["cpu"], report["date"], report["versions"])
+    print_table(rows, arguments.dtype)
     if arguments.json:
         arguments.json.write_text(json.dumps(report, indent=1) + "\n")
     return 0
 
 
-def bench(folder: Path, name: str, rounds: int) -> dict:
+def bench(folder: Path, name: str, dtype: str, rounds: int) -> dict:
     from facedeploy.runtime.model import Model
 
-    options = frontend(folder, name)
-    cli(folder, "compile", REPOSITORY / f"build_in/build/{name}_fp32.yaml", *options)
-    prefix = folder / f"deploy_weights/{name}_fp32/mod"
+    config, options = REPOSITORY / f"build_in/build/{name}_fp32.yaml", frontend(folder, name)
+    onnx = onnx_of(folder, name, options)
+    peers = [Peer(library, onnx) for library in installed()]
+    if dtype == "int8":
+        wanted = ("backend.dtype=int8", "backend.quantize={}", f"dataset.path={CALIBRATION}", f"name={name}_int8")
+        options += [word for override in wanted for word in ("--set", override)]
+        integers = folder / f"{name}_qdq.onnx"
+        cli(folder, "quantize", config, *options, "--output", integers)
+        peers += [Peer(library, integers, recipe="facedeploy") for library in installed()]
+        peers += [Peer("openvino", onnx, "bf16")] if "openvino" in installed() else []
+    cli(folder, "compile", config, *options, *(["--no-speed"] if dtype == "int8" else []))
+    prefix = folder / f"deploy_weights/{name}_{dtype}/mod"
     row: dict = {"net": name, "bytes": sum(path.stat().st_size for path in prefix.parent.iterdir())}
     if name not in NO_FACES:
         out, result = folder / f"out_{name}", folder / f"{name}.json"
@@ -76,10 +91,13 @@ def bench(folder: Path, name: str, rounds: int) -> dict:
         cli(folder, "eval", "-p", out, "-g", VAL / "ground_truth", "--json", result)
         values = json.loads(result.read_text())
         row["ap"] = [100 * values[level] for level in ("easy", "medium", "hard")]
-    onnx = onnx_of(folder, name, options)
     model, tensor = Model.open(prefix, threads=1), random_tensor(SIZE)
     runners = {"facedeploy": lambda: model.infer(tensor)}
-    runners |= {library: make_runner(Peer(library, onnx), tensor, 1) for library in installed()}
+    for peer in peers:
+        try:
+            runners[peer.name] = make_runner(peer, tensor, 1)
+        except Exception as error:
+            print(f"{name}: {peer.name} is left out, it refuses: {error}", file=sys.stderr)
     return row | interleaved(runners, rounds=rounds, runs=3)
 
 
@@ -106,14 +124,20 @@ def onnx_of(folder: Path, name: str, options: list[str]) -> Path:
     return path
 
 
-def print_table(rows: list[dict]) -> None:
-    peers = installed()
-    head = [f"net, {SIZE}, fp32", "AP easy / medium / hard", "ms", *(f"{peer} ms (ratio)" for peer in peers), "bytes"]
+def print_table(rows: list[dict], dtype: str) -> None:
+    peers = list(dict.fromkeys(peer for row in rows for peer in row["ms"] if peer != "facedeploy"))
+    head = [
+        f"net, {SIZE}, {dtype}",
+        "AP easy / medium / hard",
+        "ms",
+        *(f"{peer} ms (ratio)" for peer in peers),
+        "bytes",
+    ]
     print(f"| {' | '.join(head)} |")
     print("|" + " --- |" * len(head))
     for row in rows:
         ap = " / ".join(f"{value:.2f}" for value in row.get("ap", ()))
-        times = [f"{row['ms'][peer]:.1f} ({row['ratio'][peer]:.2f})" for peer in peers]
+        times = [f"{row['ms'][peer]:.1f} ({row['ratio'][peer]:.2f})" if peer in row["ms"] else "-" for peer in peers]
         print(f"| {row['net']} | {ap} | {row['ms']['facedeploy']:.1f} | {' | '.join(times)} | {row['bytes']:,} |")
 
 

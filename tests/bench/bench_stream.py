@@ -74,7 +74,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--images", type=int, help="the first so many only")
     parser.add_argument("--instances", type=int, default=2)
-    parser.add_argument("--decoders", type=int, default=2)
+    parser.add_argument("--decoders", type=int, help="threads that decode for ours (default: the instances' own)")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     if not CHECKPOINT.is_file():
@@ -101,7 +101,9 @@ def main() -> int:
         cli(folder, "compile", config, *(word for override in overrides for word in ("--set", override)))
         prefix = folder / "deploy_weights/stream/mod"
         cores = len(os.sched_getaffinity(0))
-        our_options = "--instances", arguments.instances, "--decoders", arguments.decoders
+        our_options: tuple[object, ...] = "--instances", arguments.instances
+        if arguments.decoders is not None:
+            our_options += "--decoders", arguments.decoders
         peer_options = "--size", size
         contestants = [
             Contestant(folder, "facedeploy", prefix, files, 1, *our_options),

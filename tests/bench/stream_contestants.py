@@ -3,7 +3,7 @@ standard input, goes through its files once, and answers with a line of JSON: th
 
 onnxruntime: plainly with OpenCV and numpy. OpenVINO: its preprocessing API, THROUGHPUT hint and AsyncInferQueue, images
 read and laid on their canvas by OpenCV in threads. Both decode boxes by vectorized numpy, with OpenCV's NMS.
-`ladder` is this project's artifact with the nearest of its canvases for each image.
+`facedeploy` does what `facedeploy run` does by default; `ladder` too, with the nearest canvas for each image.
 """
 
 import argparse
@@ -134,19 +134,22 @@ def openvino_pass(model: str, size: int, files: list[Path], out: Path, precision
 
 
 def facedeploy_pass(
-    prefix: str, files: list[Path], out: Path, canvas: str | None, instances: int, decoders: int
+    prefix: str, files: list[Path], out: Path, canvas: str | None, instances: int, decoders: int | None
 ) -> Callable[[], None]:
+    from facedeploy.cli.run import AT_ONCE
     from facedeploy.cli.writer import PredictionWriter
     from facedeploy.runtime.face_detector import FaceDetector
     from facedeploy.runtime.graph import Stage
+    from facedeploy.runtime.memory import keep_freed
     from facedeploy.runtime.operator import Work
 
+    keep_freed()
     detector = FaceDetector.from_artifact(prefix, canvas=canvas, instances=instances, decoders=decoders, threads=1)
     writer = Stage("write", [PredictionWriter(out)], joined=True)
 
     def once() -> None:
         works = (Work(f"{file.parent.name}/{file.stem}", file) for file in files)
-        for work in detector.run_async(works, then=(writer,)):
+        for work in detector.run_async(works, then=(writer,), at_once=AT_ONCE):
             if work.error is not None:
                 raise work.error
 
@@ -162,7 +165,7 @@ def main() -> int:
     parser.add_argument("--size", type=int, default=640)
     parser.add_argument("--precision", default="f32")
     parser.add_argument("--instances", type=int, default=2)
-    parser.add_argument("--decoders", type=int, default=2)
+    parser.add_argument("--decoders", type=int)
     arguments = parser.parse_args()
     files = [Path(line) for line in arguments.files.read_text().splitlines()]
     cv2.setNumThreads(1)
