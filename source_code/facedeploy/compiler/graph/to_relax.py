@@ -351,6 +351,7 @@ class _Emitter:
         found = []
         for part in parts:
             layout = self.layouts[id(part.value)]
+            assert part.first % layout.block == 0, "parts are whole blocks"
             found.append(Source(layout, part.first // layout.block, -(-part.channels // layout.block)))
         return found
 
