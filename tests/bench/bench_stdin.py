@@ -18,7 +18,7 @@ from datetime import date
 from pathlib import Path
 from statistics import median
 
-from bench_retinaface import CHECKPOINT, REPOSITORY, VAL, cli, cpu_name, versions
+from bench_retinaface import CALIBRATION, CHECKPOINT, REPOSITORY, VAL, cli, cpu_name, versions
 from cpu_time import frames_of, send_frames
 
 SIZE, CANVAS_HW = "640x480", (192, 256)
@@ -26,7 +26,7 @@ INSTANCES = 1, 2
 CPU_TIME = Path(__file__).with_name("cpu_time.py")
 
 
-def compile_artifact(folder: Path) -> Path:
+def compile_artifact(folder: Path, dtype: str) -> Path:
     height, width = CANVAS_HW
     cli(folder, "export", "--weight_path", CHECKPOINT, "--size", f"{height}x{width}")
     operations = (
@@ -40,7 +40,9 @@ def compile_artifact(folder: Path) -> Path:
         f"dataset.process_ops={operations}",
         "name=stdin",
     ]
-    config = REPOSITORY / "build_in/build/official_retinaface.yaml"
+    if dtype != "fp32":
+        overrides.append(f"dataset.path={CALIBRATION}")
+    config = REPOSITORY / f"build_in/build/mobilenet0.25_{dtype}.yaml"
     cli(folder, "compile", config, *(word for override in overrides for word in ("--set", override)))
     return folder / "deploy_weights/stdin/mod"
 
@@ -70,6 +72,7 @@ def cpu_by_stage(folder: Path, prefix: Path, instances: int) -> dict[str, float]
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--prefix", type=Path, help="an artifact that is there (default: export and compile one)")
+    parser.add_argument("--dtype", choices=("fp32", "fp16", "bf16", "int8"), default="fp32", help="of what is compiled")
     parser.add_argument("--frames", type=int, default=3000)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--json", type=Path)
@@ -80,7 +83,7 @@ def main() -> int:
     frames = frames_of(sorted((VAL / "images").rglob("*.jpg")), SIZE)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        prefix = arguments.prefix or compile_artifact(folder)
+        prefix = arguments.prefix or compile_artifact(folder, arguments.dtype)
         rates: dict[int, list[float]] = {instances: [] for instances in INSTANCES}
         for _ in range(arguments.rounds):
             for instances, found in rates.items():
