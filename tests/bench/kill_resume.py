@@ -4,7 +4,8 @@
 After each kill, what the journal says is done must be on disk, byte for byte as in a run that nobody killed, and must
 not be touched by the runs that follow. Each run that reaches its end must leave the same folder, the journal and the
 report of failures included. Prints a line a kill and a summary; the exit code is 1 at the first thing that is not so.
-Other options, such as --draw, are the run's.
+With --finish each run that was killed goes on to its end before another one begins: as many ends as kills; else a run
+is killed again and again until it reaches it. Other options, such as --draw, are the run's.
 """
 
 import argparse
@@ -31,6 +32,7 @@ def main() -> int:
     parser.add_argument("--images", required=True, type=Path)
     parser.add_argument("--model_prefix_path", required=True)
     parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--finish", action="store_true")
     parser.add_argument("--seed", type=int, default=0)
     options, words_of_run = parser.parse_known_args()
     chance = random.Random(options.seed)
@@ -38,14 +40,14 @@ def main() -> int:
     words += words_of_run
     with TemporaryDirectory() as folder:
         try:
-            kill_and_resume([str(word) for word in words], Path(folder), options.kills, chance)
+            kill_and_resume([str(word) for word in words], Path(folder), options.kills, chance, options.finish)
         except WrongError as wrong:
             print(f"WRONG: {wrong}")
             return 1
     return 0
 
 
-def kill_and_resume(words: list[str], folder: Path, kills: int, chance: random.Random) -> None:
+def kill_and_resume(words: list[str], folder: Path, kills: int, chance: random.Random, to_end: bool) -> None:
     started = time.monotonic()
     finish(start(words, folder / "whole"))
     longest = time.monotonic() - started
@@ -74,13 +76,14 @@ def kill_and_resume(words: list[str], folder: Path, kills: int, chance: random.R
         killed += 1
         partial = sum(name.rpartition("/")[2].startswith(".partial-") for name in contents(target))
         print(f"kill {killed}: {len(journaled(target))} done, {partial} files half written", flush=True)
-    before = stamps(target)
-    finish(start([*words, "--resume"], target))
-    redone += check_progress(target, expected, before)
-    check_end(target, expected)
-    print(
-        f"{killed} kills, {ends + 1} runs to the end, all the same bytes; {redone} images done again for want of a line"
-    )
+        if to_end or killed == kills:
+            before = stamps(target)
+            finish(start([*words, "--resume"], target))
+            redone += check_progress(target, expected, before)
+            check_end(target, expected)
+            ends += 1
+            target = folder / str(ends)
+    print(f"{killed} kills, {ends} runs to the end, all the same bytes; {redone} images done again for want of a line")
 
 
 def start(words: list[str], save_dir: Path) -> "subprocess.Popen[bytes]":
