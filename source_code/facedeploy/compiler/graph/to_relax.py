@@ -178,12 +178,10 @@ class _Emitter:
         arguments += [*self.integer_constants(weights, node, output.block), *self.residual(node)]
         self.call(function, arguments, node, reason)
 
-    def pack_integers(
-        self, node: Convolution | HeadLevel, sources: Sequence[Source], block: int, in_tiles: bool
-    ) -> Array:
+    def pack_integers(self, node: Convolution | HeadLevel, sources: Sequence[Source], block: int, tiled: bool) -> Array:
         """The weights, as the kernel for them reads them, whose output has this block."""
         weights, inner = integer_weights(node), min(source.layout.block for source in sources)
-        if in_tiles:
+        if tiled:
             return pack_integers(weights, channel_chunks(sources), inner, min(LANES, block), self.target)
         return pack_integers(weights, channel_blocks(sources), inner, block, self.target)
 

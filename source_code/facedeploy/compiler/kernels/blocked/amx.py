@@ -95,6 +95,13 @@ def pixels_of(width: int) -> int:
 TileSource = tuple[Rows, int, int]
 
 
+def tile_sources(sources: Sequence[Source], inputs: Sequence[Any]) -> list[TileSource]:
+    """Sources that are whole tensors: `inputs` are their buffers."""
+    return [
+        (Rows(data, source.layout), source.first, source.blocks) for source, data in zip(sources, inputs, strict=True)
+    ]
+
+
 @dataclass(frozen=True)
 class TileProducts:
     """Sums for `down` tiles of `pixels` neighbors in a row, by at most `across` tiles of `output`'s channels.

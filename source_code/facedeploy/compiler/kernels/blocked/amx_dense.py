@@ -14,13 +14,13 @@ from facedeploy.compiler.kernels.blocked.amx import (
     for_spans,
     lanes_of,
     pixels_of,
+    tile_sources,
     tiles_of,
 )
 from facedeploy.compiler.kernels.blocked.direct import Source, Window
 from facedeploy.compiler.kernels.blocked.emit import F32, Epilogue, argument, for_tiles, kernel, load, share, store
 from facedeploy.compiler.kernels.blocked.integers import PACKED, S32, U8, Step, store_u8
 from facedeploy.compiler.kernels.blocked.layout import Blocked
-from facedeploy.compiler.kernels.blocked.rows import Rows
 from facedeploy.compiler.kernels.blocked.tiling import Tile, integer_rows
 from facedeploy.compiler.target import Target
 
@@ -51,10 +51,7 @@ def amx_convolution(
     groups = -(-output.height // tile.rows)
     with kernel(name) as builder:
         inputs = [argument(f"source_{index}", source.layout.shape, U8) for index, source in enumerate(sources)]
-        rows = [
-            (Rows(data, source.layout), source.first, source.blocks)
-            for source, data in zip(sources, inputs, strict=True)
-        ]
+        rows = tile_sources(sources, inputs)
         products = declare_tiles("", sources, window, output, tile.pixels, down, target)
         residual = argument("residual", epilogue.residual.shape, epilogue.residual_dtype) if epilogue.residual else None
         out = argument("out", output.shape, U8 if epilogue.quantized else F32)

@@ -11,7 +11,7 @@ from typing import Any
 from tvm import tirx
 from tvm.tirx.script.builder import ir as T
 
-from facedeploy.compiler.kernels.blocked.amx import declare_tiles, for_spans, pixels_of
+from facedeploy.compiler.kernels.blocked.amx import declare_tiles, for_spans, pixels_of, tile_sources
 from facedeploy.compiler.kernels.blocked.direct import Source, Window
 from facedeploy.compiler.kernels.blocked.emit import (
     argument,
@@ -25,7 +25,6 @@ from facedeploy.compiler.kernels.blocked.emit import (
 from facedeploy.compiler.kernels.blocked.integers import S32, has_amx
 from facedeploy.compiler.kernels.blocked.layout import LANES, Blocked
 from facedeploy.compiler.kernels.blocked.products import FLOAT, Arithmetic, Products
-from facedeploy.compiler.kernels.blocked.rows import Rows
 from facedeploy.compiler.kernels.blocked.tiling import Tile, choose_tile
 from facedeploy.compiler.target import Target
 
@@ -178,10 +177,7 @@ class TileRows:
         output = Blocked(batch, blocks * LANES, height, width, LANES)
         self.width = width
         self.products = declare_tiles(suffix, level.sources, Window((1, 1)), output, pixels, 1, target)
-        self.sources = [
-            (Rows(data, source.layout), source.first, source.blocks)
-            for data, source in zip(inputs, level.sources, strict=True)
-        ]
+        self.sources = tile_sources(level.sources, inputs)
         across = self.products.across
         self.tile = Tile(pixels, across, 1, f"{pixels} pixels x {across} tiles of {LANES} channels")
 
