@@ -59,7 +59,7 @@ def meter_stages() -> Meter:
     meter.time(RawFrames, "_fill", "read")
     meter.time(operator.Decode, "__call__", DECODE)
     meter.time(operator.Preprocess, "__call__", "preprocess")
-    meter.time(Model, "infer_pixels", MODEL)
+    meter.time(Model, "infer_batch", MODEL)
     meter.time(Model, "detect", "post-process")
     meter.time(operator.ToSource, "__call__", "to source")
     meter.time(PredictionWriter, "__call__", "write")

@@ -129,7 +129,7 @@ def two_nodes(tmp_path, monkeypatch):
 def places(monkeypatch):
     """Where models were called: each one's CPUs and its thread, in order."""
     seen = []
-    for name in ("infer", "infer_pixels", "detect"):
+    for name in ("infer", "infer_batch", "detect"):
         true = getattr(Model, name)
 
         def noted(model, *arguments, true=true, name=name):

@@ -2,21 +2,15 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from facedeploy.artifact.store import open_artifact
 from facedeploy.config.vdsp_params import Geometry, VdspParams
 from facedeploy.core.errors import ArtifactError, ConfigError, ShapeError
-from facedeploy.core.letterbox import Letterbox
-from facedeploy.runtime.canvas import CanvasMaker, nearest
 from facedeploy.runtime.detector import build_detector
 from facedeploy.runtime.face_detector import FaceDetector
 from facedeploy.runtime.ladder import on_canvas, rungs_for
 from facedeploy.runtime.model import Model
 from facedeploy.runtime.operator import Work
-
-SIDES = st.integers(1, 3000)
 
 
 def letterbox_on(canvas_hw: tuple[int, int]) -> VdspParams:
@@ -29,22 +23,6 @@ def letterbox_on(canvas_hw: tuple[int, int]) -> VdspParams:
         mean=(104.0, 117.0, 123.0),
         std=(1.0, 1.0, 1.0),
     )
-
-
-@given(source_hw=st.tuples(SIDES, SIDES), sizes=st.lists(st.tuples(SIDES, SIDES), min_size=1, max_size=6, unique=True))
-def test_nearest_canvas_costs_the_image_no_pixel(source_hw, sizes) -> None:
-    """No canvas would show the image larger, and none that shows it as large is smaller."""
-    makers = [CanvasMaker(letterbox_on(hw)) for hw in sizes]
-    chosen = nearest(makers, np.broadcast_to(np.uint8(0), (*source_hw, 3))).params.canvas_hw
-
-    def content(canvas_hw):
-        return Letterbox.fit(source_hw, canvas_hw).content_hw
-
-    for other in sizes:
-        assert content(other)[0] <= content(chosen)[0]
-        assert content(other)[1] <= content(chosen)[1]
-        scales = [min(hw[0] * source_hw[1], hw[1] * source_hw[0]) for hw in (other, chosen)]
-        assert scales[0] < scales[1] or other[0] * other[1] >= chosen[0] * chosen[1]
 
 
 def test_shapes_of_the_detector(tiny_ladder) -> None:
@@ -107,16 +85,15 @@ def test_a_batch_has_images_of_one_canvas_only(tiny_ladder) -> None:
     detector = FaceDetector.from_artifact(tiny_ladder.prefix, canvas="nearest", batch=3)
     (infer,) = detector.infers
     sizes = [(96, 128), (64, 128), (96, 128), (96, 128), (128, 96), (64, 128), (96, 128)]
-    unit = [Work(str(index), np.zeros((*hw, 3), np.uint8)) for index, hw in enumerate(sizes)]
-    for work in unit:
-        work.canvas = work.source
+    images = [np.zeros((*hw, 3), np.uint8) for hw in sizes]
+    unit = detector.preprocess([Work(str(index), image, image=image) for index, image in enumerate(images)])
     calls = [(call.model.rung.input.shape, [int(work.name) for work in call.works]) for call in infer.infer(unit)]
     assert calls == [
         ((3, 3, 96, 128), [0, 2, 3]),
-        ((1, 3, 96, 128), [6]),
         ((1, 3, 64, 128), [1]),
-        ((1, 3, 64, 128), [5]),
         ((1, 3, 128, 96), [4]),
+        ((1, 3, 64, 128), [5]),
+        ((1, 3, 96, 128), [6]),
     ]
 
 

@@ -51,7 +51,7 @@ def sleeper(stage, lane, longest):
     def operator(unit):
         time.sleep(dice.random() * longest)
         for work in unit:
-            work.canvas = (*(work.canvas or ()), stage)
+            work.slots = (*(work.slots or ()), stage)
         return unit
 
     return operator
@@ -77,7 +77,7 @@ def test_async_equals_sync_when_stages_take_any_time(count, batch, operators, de
     results = list(stream.run_async(iter(source(count))))
     assert results == list(stream.run_sync(source(count)))
     assert names(results) == [str(number) for number in range(count)]
-    assert all(work.canvas == tuple(range(len(operators))) for work in results)
+    assert all(work.slots == tuple(range(len(operators))) for work in results)
 
 
 @pytest.mark.parametrize(("count", "batch", "sizes"), [(0, 3, []), (2, 5, [2]), (7, 3, [3, 3, 1]), (6, 3, [3, 3])])

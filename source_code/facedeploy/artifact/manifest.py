@@ -14,8 +14,11 @@ from facedeploy.core.normalization import Normalization
 from facedeploy.core.shown import shown
 from facedeploy.core.tensor_spec import TensorSpec, bytes_of
 
-LETTERBOX = "letterbox"  # The function in mod.so that lays an image on a canvas, where the instruction set has one.
-SCHEMA = 7  # Raised whenever an older reader would misunderstand a newer file.
+# Entries: for normalized float input, and for the integers that this becomes.
+MAIN, INTEGERS = "main", "integers"
+# What lays an image on the canvas of a float input, where the instruction set has such a function.
+LETTERBOX = "letterbox"
+SCHEMA = 8  # Raised whenever an older reader would misunderstand a newer file.
 LARGEST_SIZE = 32_767  # Of a batch and of the sides of a canvas, as in a build config.
 ALIGNMENT = 64  # Bytes: what compiled code expects of the addresses of tensors, and tvm's own all have.
 
@@ -143,14 +146,25 @@ class KernelCall:
 
 
 @dataclass(frozen=True)
+class IntegerInput:
+    """Integers that the normalized input becomes and that are the pixels: (N, 1, H + 2 halo, W + 2 halo, 4) u8.
+
+    `letterbox` is the function that lays an image on the canvas so, where the instruction set has such a function.
+    """
+
+    tensor: TensorSpec
+    letterbox: str
+
+
+@dataclass(frozen=True)
 class Rung:
     """One shape of the ladder that an artifact is: an input of that shape, and what the code does with it.
 
-    `suffix` follows the names of the rung's functions in `mod.so`: the float entry `main`, `pixels`, the
-    post-processing, kernels. `input` and `outputs` are those of `main`. `input_alignment`, bytes: a float input at such
-    an address is read where it lies, any other is copied first. An entry is called with its input, the parameters of
-    `mod.params`, `workspace_bytes` of memory, and memory for the outputs, which lie there as `lay_out` has it. `calls`
-    is what `main` does with them.
+    `suffix` follows the names of the rung's functions in `mod.so`: the float entry `main`, `integers` where there are
+    such, the post-processing, kernels. `input` and `outputs` are those of `main`. `input_alignment`, bytes: a float
+    input at such an address is read where it lies, any other is copied first. An entry is called with its input, the
+    parameters of `mod.params`, `workspace_bytes` of memory, and memory for the outputs, which lie there as `lay_out`
+    has it. `calls` is what `main` does with them.
     """
 
     suffix: str
@@ -159,6 +173,7 @@ class Rung:
     input_alignment: int
     workspace_bytes: int
     calls: tuple[KernelCall, ...]
+    integers: IntegerInput | None = None
 
     @property
     def kernels(self) -> tuple[Kernel, ...]:
@@ -188,9 +203,9 @@ class FileEntry:
 class Manifest:
     """What `mod.json` says.
 
-    `normalization` is None when the config gave none; else there is an entry `pixels` that takes u8 (N, H, W, 3).
-    `postprocess` is None for a model compiled without one. `dtype` is what the config asks for, `arithmetic` what the
-    kernels compute with, `weights` how these are stored. The `ladder`'s first rung has the shape of the config.
+    `normalization` is None when the config gave none. `postprocess` is None for a model compiled without one. `dtype`
+    is what the config asks for, `arithmetic` what the kernels compute with, `weights` how these are stored. The
+    `ladder`'s first rung has the shape of the config.
     """
 
     schema: int

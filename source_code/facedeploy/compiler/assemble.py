@@ -7,11 +7,12 @@ import numpy as np
 import numpy.typing as npt
 import tvm
 
-from facedeploy.artifact.manifest import PostProcess, Region, Rung
+from facedeploy.artifact.manifest import ALIGNMENT, INTEGERS, LETTERBOX, MAIN, IntegerInput, PostProcess, Region, Rung
 from facedeploy.compiler.call_list import Parameters, input_alignment, read_calls
-from facedeploy.compiler.entry_point import MAIN, PIXELS, add_entry_point
+from facedeploy.compiler.entry_point import add_entry_point
 from facedeploy.compiler.extra_ops import extra_op
-from facedeploy.compiler.pixel_entry import from_pixels
+from facedeploy.compiler.integer_entry import from_integers
+from facedeploy.compiler.kernels.canvas_rows import CanvasRows, FloatRows
 from facedeploy.compiler.plan_memory import place_in_a_row, plan_memory
 from facedeploy.core.normalization import Normalization
 from facedeploy.core.tensor_spec import TensorSpec
@@ -28,10 +29,14 @@ class Network:
 
 @dataclass(frozen=True)
 class Executable:
-    """TIR functions, not yet machine code, the parameters as they read them; what is known of them."""
+    """TIR functions, not yet machine code, the parameters as they read them; what is known of them.
+
+    `letterboxes` names the functions that write the entries' inputs, and says how these lie in memory.
+    """
 
     kernels: tvm.IRModule
     entries: tvm.IRModule
+    letterboxes: dict[str, CanvasRows]
     parameters: npt.NDArray[np.uint8]
     ladder: tuple[Rung, ...]
 
@@ -51,10 +56,11 @@ def assemble(networks: Sequence[Network], normalization: Normalization | None, p
         numbers = constants.tensors[value].numpy().reshape(-1).view(np.uint8)
         parameters[place.offset : place.offset + value.bytes] = numbers
     kernels, entries, ladder = tvm.IRModule(), tvm.IRModule(), list[Rung]()
+    letterboxes: dict[str, CanvasRows] = {LETTERBOX: FloatRows()}
     for network, calls, own in listed:
         suffix = "_" + "x".join(map(str, calls.input.shape)) if ladder else ""
         alignment = input_alignment(calls, own)
-        canvases = from_pixels(calls, constants, own, normalization) if normalization else None
+        shortcut = from_integers(calls, constants, own, normalization) if normalization else None
         if post:
             own[post.head.type] = extra_op(post, calls.input.shape, network.outputs)
         for variable, function in own.functions.items():
@@ -65,13 +71,20 @@ def assemble(networks: Sequence[Network], normalization: Normalization | None, p
             "workspace": plan.workspace_bytes,
             "outputs": plan.output_bytes,
         }
-        if canvases:
-            canvas_plan = plan_memory(canvases, places)
-            sizes["workspace"] = max(sizes["workspace"], canvas_plan.workspace_bytes)
-            spec = TensorSpec(PIXELS + suffix, canvases.input.shape, canvases.input.dtype)
-            add_entry_point(entries, spec, 1, canvas_plan.located(canvases, suffix), sizes)
+        integers = None
+        if shortcut:
+            rest, rows = shortcut
+            rest_plan = plan_memory(rest, places)
+            sizes["workspace"] = max(sizes["workspace"], rest_plan.workspace_bytes)
+            spec = TensorSpec(INTEGERS + suffix, rest.input.shape, rest.input.dtype)
+            add_entry_point(entries, spec, ALIGNMENT, rest_plan.located(rest, suffix), sizes)
+            same = (name for name, other in letterboxes.items() if other == rows)
+            integers = IntegerInput(spec, next(same, f"{LETTERBOX}_{INTEGERS}{suffix}"))
+            letterboxes[integers.letterbox] = rows
         image = TensorSpec(MAIN + suffix, calls.input.shape, calls.input.dtype)
         recorded = plan.located(calls, suffix)
         add_entry_point(entries, image, alignment, recorded, sizes)
-        ladder.append(Rung(suffix, network.input, tuple(network.outputs), alignment, sizes["workspace"], recorded))
-    return Executable(kernels, entries, parameters, tuple(ladder))
+        ladder.append(
+            Rung(suffix, network.input, tuple(network.outputs), alignment, sizes["workspace"], recorded, integers)
+        )
+    return Executable(kernels, entries, letterboxes, parameters, tuple(ladder))

@@ -11,7 +11,6 @@ import tvm
 from tvm.support import cc
 
 from facedeploy.artifact.manifest import (
-    LETTERBOX,
     SCHEMA,
     CompiledFor,
     Manifest,
@@ -81,7 +80,8 @@ def compile_model(
     try:
         executable = lower(networks, target, normalization, post, choose)
         if window := byte_window(target):
-            executable.kernels[LETTERBOX] = letterbox(window)
+            for name, rows in executable.letterboxes.items():
+                executable.kernels[name] = letterbox(name, window, rows)
         library = generate_code(executable.kernels, executable.entries, target)
     except (RuntimeError, ValueError, TypeError) as error:
         # An operator that TVM imports, and then has no lowering for.

@@ -1,7 +1,7 @@
 """A model as what remains of it at the end: kernels, called one after the other on tensors."""
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import prod
 from typing import Any
 
@@ -46,10 +46,6 @@ class CallList:
     parameters: tuple[Value, ...]
     outputs: tuple[Value, ...]
     calls: tuple[Call, ...]
-
-    def after(self, kernel: str, source: Value) -> "CallList":
-        """The same for another input, of which `kernel(source, input)` first makes the one that the list has."""
-        return replace(self, input=source, calls=(Call(Kernel(kernel), (source, self.input)), *self.calls))
 
 
 class Parameters:

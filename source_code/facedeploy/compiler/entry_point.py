@@ -13,7 +13,6 @@ from facedeploy.artifact.manifest import KernelCall, Region
 from facedeploy.compiler.passes.skip_argument_checks import PUBLIC
 from facedeploy.core.tensor_spec import TensorSpec
 
-MAIN, PIXELS = "main", "pixels"  # For normalized float input, and for u8 canvases.
 SYMBOL_PREFIX = "__tvm_ffi_"  # What tvm puts before the name of a packed function.
 REGIONS: tuple[Region, ...] = ("parameters", "workspace", "outputs")
 CPU = 1  # DLPack's number of the device.

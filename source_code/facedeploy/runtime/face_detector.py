@@ -42,9 +42,10 @@ class FaceDetector:
         note: str = "",
     ) -> None:
         self.instances, self.canvases, self.nms, self.decoders, self.note = instances, canvases, nms, decoders, note
-        # From pixels to the canvas; and from there to slots, by each instance. Kept, since they use memory again.
-        self.preprocess = Preprocess([instances[0][0].canvas_maker(params) for params in canvases])
-        self.infers = [Infer(models, canvases[0], nms) for models in instances]
+        # From pixels to batches; and from there to slots, by each instance. Kept, since they use memory again.
+        params_on = {params.canvas_hw: params for params in canvases}
+        self.preprocess = Preprocess([model.input_maker(params_on[model.canvas_hw]) for model in instances[0]])
+        self.infers = [Infer(models, nms) for models in instances]
 
     @property
     def artifact(self) -> Artifact:

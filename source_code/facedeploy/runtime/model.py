@@ -13,19 +13,21 @@ import numpy.typing as npt
 import tvm
 import tvm_ffi
 
-from facedeploy.artifact.manifest import LETTERBOX, Rung
+from facedeploy.artifact.manifest import ALIGNMENT, INTEGERS, MAIN, Rung
 from facedeploy.artifact.manifest import PostProcess as PostProcessSpec
 from facedeploy.artifact.store import Artifact, open_artifact
 from facedeploy.config.vdsp_params import VdspParams
 from facedeploy.core.errors import ArtifactError, ShapeError
 from facedeploy.core.nms_params import NmsParams
+from facedeploy.core.normalization import Normalization
 from facedeploy.core.shown import shown
 from facedeploy.core.tensor_spec import TensorSpec
 from facedeploy.detect.slots import Slots
-from facedeploy.runtime.canvas import CanvasMaker
+from facedeploy.image.vdsp import normalization_from_vdsp
 from facedeploy.runtime.device import check_machine, choose_devices
 from facedeploy.runtime.entry import REFUSALS, Buffers, Entry
 from facedeploy.runtime.input_array import InputArray
+from facedeploy.runtime.input_maker import Batch, BatchLayout, InputMaker
 from facedeploy.runtime.memory import Bytes
 from facedeploy.runtime.parameters import read_parameters
 from facedeploy.runtime.postprocess import PostProcess
@@ -50,9 +52,9 @@ class Model:
         self.threads = threads
         self._library = library
         self._parameters = parameters
-        self._main = self._entry("main", rung.input, rung.input_alignment)
-        canvases = TensorSpec("pixels", (self.batch, *self.canvas_hw, 3), "uint8")
-        self._pixels = self._entry("pixels", canvases, 1) if self.manifest.normalization else None
+        self._main = self._entry(MAIN, rung.input, rung.input_alignment)
+        self._integers = self._entry(INTEGERS, rung.integers.tensor, ALIGNMENT) if rung.integers else None
+        self._pixels: BatchLayout | None = None  # Of the manifest's normalization, once it is asked for.
         self._postprocess: PostProcess | None = None  # For the thresholds that were asked for last.
 
     @classmethod
@@ -127,25 +129,40 @@ class Model:
         except REFUSALS as error:
             raise self._contradiction(error) from error
 
+    def infer_batch(self, batch: Batch) -> dict[str, FloatArray]:
+        """What an `input_maker` of this model's made of images -> outputs by name."""
+        entry = self._main if self._integers is None or batch.array.dtype == np.float32 else self._integers
+        try:
+            return entry.call(batch.array)
+        except REFUSALS as error:
+            raise self._contradiction(error) from error
+
     def infer_pixels(self, canvases: npt.NDArray[np.uint8]) -> dict[str, FloatArray]:
         """u8 canvases (N, H, W, 3), in the color order of `manifest.normalization`, -> outputs by name.
 
         Equal to `infer` of the normalized canvases, to the bit. Raises ShapeError; ArtifactError when the build config
         gave no normalization.
         """
-        if self._pixels is None:
+        normalization = self.manifest.normalization
+        if normalization is None:
             raise ArtifactError(
                 f"{self.artifact.prefix} was compiled without dataset.process_ops: it takes normalized float input only"
             )
-        try:
-            return self._pixels.call(canvases)
-        except REFUSALS as error:
-            raise self._contradiction(error) from error
+        if self._pixels is None:
+            self._pixels = self._layout(normalization)
+        spec = TensorSpec("pixels", (self.batch, *self.canvas_hw, 3), "uint8")
+        array = InputArray(spec, 1, self.artifact.prefix).readable(canvases)
+        batch = self._pixels.new_batch()
+        for position, canvas in enumerate(array):
+            self._pixels.put(canvas, batch, position)
+        return self.infer_batch(batch)
 
-    def canvas_maker(self, params: VdspParams) -> CanvasMaker:
-        """What lays images on canvases as `params` say, by the compiled letterbox if the artifact has one."""
-        compiled = self._library.implements_function(LETTERBOX, True)
-        return CanvasMaker(params, self._library.get_function(LETTERBOX, True) if compiled else None)
+    def input_maker(self, params: VdspParams) -> InputMaker:
+        """What makes batches for this model of images, laid on its canvas as `params` say."""
+        return InputMaker(params, self._layout(normalization_from_vdsp(params)))
+
+    def _layout(self, normalization: Normalization) -> BatchLayout:
+        return BatchLayout(self._library, self.rung, self.manifest.normalization, normalization)
 
     def trace(self, tensor: FloatArray) -> Trace:
         """The kernels that `infer` of this input calls, to be timed one by one, while no other thread uses this model.
@@ -228,9 +245,9 @@ class PinnedModel(Model):
         """As Model does."""
         return self._pool.submit(super().infer, tensor).result()
 
-    def infer_pixels(self, canvases: npt.NDArray[np.uint8]) -> dict[str, FloatArray]:
+    def infer_batch(self, batch: Batch) -> dict[str, FloatArray]:
         """As Model does."""
-        return self._pool.submit(super().infer_pixels, canvases).result()
+        return self._pool.submit(super().infer_batch, batch).result()
 
     def detect(self, outputs: Mapping[str, FloatArray], params: NmsParams | None = None) -> Slots:
         """As Model does."""

@@ -1,13 +1,12 @@
 """The operators of a detection graph: each takes a unit of work and returns what the next one takes."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from facedeploy.config.vdsp_params import VdspParams
 from facedeploy.core.detections import Detections
 from facedeploy.core.errors import FacedeployError, ImageError
 from facedeploy.core.letterbox import Letterbox
@@ -15,8 +14,8 @@ from facedeploy.core.nms_params import NmsParams
 from facedeploy.core.normalization import ColorOrder
 from facedeploy.detect.slots import Slots, detections_of
 from facedeploy.image.decode import read_image
-from facedeploy.image.vdsp import normalization_from_vdsp, normalize
-from facedeploy.runtime.canvas import CanvasMaker, nearest
+from facedeploy.image.operations import check_pixels
+from facedeploy.runtime.input_maker import Batch, InputMaker, nearest
 from facedeploy.runtime.model import Model
 
 Pixels = npt.NDArray[np.uint8]
@@ -28,14 +27,16 @@ class Work:
     """One image on its way through a graph; each operator fills in its part.
 
     `source` is a path, or (h, w, 3) u8 pixels in `order`. An operator that cannot go on because of the image sets
-    `error`, and the later ones pass it by. `slots` holds this image alone: (1, K, ...), canvas px.
+    `error`, and the later ones pass it by. `batch` has it at `position` until the model has seen it. `slots` holds this
+    image alone: (1, K, ...), canvas px.
     """
 
     name: str
     source: Path | Pixels
     order: ColorOrder = "BGR"
     image: Pixels | None = None
-    canvas: Pixels | None = None
+    batch: Batch | None = None
+    position: int = 0
     letterbox: Letterbox | None = None
     slots: Slots | None = None
     detections: Detections | None = None
@@ -70,22 +71,49 @@ def _pixels(source: Pixels) -> Pixels:
     return source
 
 
-@dataclass(frozen=True)
 class Preprocess:
-    """Pixels -> canvas, by the vdsp JSON; of several, on the `nearest` canvas."""
+    """Pixels -> batches, by the vdsp JSON. Each image goes on the `nearest` canvas; images of one canvas go together,
+    as many as there is a batch for.
+    """
 
-    makers: Sequence[CanvasMaker]
+    def __init__(self, makers: Sequence[InputMaker]) -> None:
+        """`makers` are one for each shape."""
+        self._by_canvas: dict[tuple[int, int], list[InputMaker]] = {}
+        for maker in sorted(makers, key=lambda maker: -maker.rung.batch):
+            self._by_canvas.setdefault(maker.rung.canvas_hw, []).append(maker)
+        self._canvases = tuple(dict.fromkeys(maker.rung.canvas_hw for maker in makers))
 
     def __call__(self, unit: Unit) -> Unit:
-        """Fill `canvas` and `letterbox`, or set `error` when the pixels are not an image's."""
+        """Fill `batch`, `position` and `letterbox`, or set `error` when the pixels are not an image's.
+
+        The rest of a batch that fewer images go in is anything: what the model makes of that is dropped.
+        """
+        groups: dict[tuple[int, int], list[Work]] = {}
         for work in unit:
             if work.image is None:
                 continue
             try:
-                work.canvas, work.letterbox = nearest(self.makers, work.image)(work.image, work.order)
+                check_pixels(work.image)
             except FacedeployError as error:
                 work.error = error
+                continue
+            hw = nearest(self._canvases, (work.image.shape[0], work.image.shape[1]))
+            groups.setdefault(hw, []).append(work)
+        for canvas_hw, works in groups.items():
+            makers, start = self._by_canvas[canvas_hw], 0
+            while left := works[start:]:
+                maker = next((maker for maker in makers if maker.rung.batch <= len(left)), makers[-1])
+                _lay(maker, left[: maker.rung.batch])
+                start += maker.rung.batch
         return unit
+
+
+def _lay(maker: InputMaker, works: Sequence[Work]) -> None:
+    batch = maker.new_batch()
+    for position, work in enumerate(works):
+        assert work.image is not None
+        work.letterbox = maker.lay(work.image, work.order, batch, position)
+        work.batch, work.position = batch, position
 
 
 @dataclass(frozen=True)
@@ -97,27 +125,13 @@ class Inferred:
     outputs: Outputs
 
 
-@dataclass(frozen=True)
 class Infer:
-    """Canvas -> slots: the compiled model and the compiled post-processing.
+    """Batches -> slots: the compiled model and the compiled post-processing."""
 
-    `models` are one instance for each shape that it takes; the `params` normalize.
-    """
-
-    models: Sequence[Model]
-    params: VdspParams
-    nms: NmsParams | None = None
-    _as_pixels: bool = field(init=False)
-    _by_canvas: Mapping[tuple[int, ...], Sequence[Model]] = field(init=False)
-
-    def __post_init__(self) -> None:
-        # The u8 entry saves the float copy, where it means the same.
-        same = self.models[0].manifest.normalization == normalization_from_vdsp(self.params)
-        object.__setattr__(self, "_as_pixels", same)
-        by_canvas: dict[tuple[int, ...], list[Model]] = {}
-        for model in sorted(self.models, key=lambda model: -model.batch):
-            by_canvas.setdefault(model.canvas_hw, []).append(model)
-        object.__setattr__(self, "_by_canvas", by_canvas)
+    def __init__(self, models: Sequence[Model], nms: NmsParams | None = None) -> None:
+        """`models` are one instance for each shape that it takes."""
+        self._models = {model.rung.suffix: model for model in models}
+        self._nms = nms
 
     def __call__(self, unit: Unit) -> Unit:
         """Fill `slots`."""
@@ -125,50 +139,28 @@ class Infer:
         return unit
 
     def infer(self, unit: Unit) -> list[Inferred]:
-        """The first half: calls of the model, for the images that have a canvas.
-
-        Fewer images than any batch are filled up with black canvases, whose results are dropped.
-        """
-        return [self._call(model, works) for model, works in self._calls(unit)]
+        """The first half: a call of the model for each batch, which may be used again then."""
+        batches: dict[Batch, list[Work]] = {}
+        for work in unit:
+            if work.batch is not None:
+                batches.setdefault(work.batch, []).append(work)
+                work.batch = None
+        calls = []
+        while batches:
+            batch = next(iter(batches))
+            works, model = batches.pop(batch), self._models[batch.rung.suffix]
+            calls.append(Inferred(model, works, model.infer_batch(batch)))
+        return calls
 
     def postprocess(self, calls: Sequence[Inferred]) -> None:
         """The second half: fill `slots` of the images of those calls."""
         for call in calls:
-            slots = call.model.detect(call.outputs, self.nms)
+            slots = call.model.detect(call.outputs, self._nms)
             if call.model.batch == 1:
                 call.works[0].slots = slots
                 continue
-            for position, work in enumerate(call.works):
-                work.slots = Slots(*(part[position : position + 1] for part in slots))
-
-    def _calls(self, unit: Unit) -> Iterator[tuple[Model, Sequence[Work]]]:
-        """Images of one canvas go together, as many as there is a batch for."""
-        groups: dict[tuple[int, ...], list[Work]] = {}
-        for work in unit:
-            if work.canvas is not None:
-                groups.setdefault(work.canvas.shape[:2], []).append(work)
-        for canvas_hw, works in groups.items():
-            models, start = self._by_canvas[canvas_hw], 0
-            while left := works[start:]:
-                model = next((model for model in models if model.batch <= len(left)), models[-1])
-                yield model, left[: model.batch]
-                start += model.batch
-
-    def _call(self, model: Model, works: Sequence[Work]) -> Inferred:
-        canvases = _batch(model, [work.canvas for work in works if work.canvas is not None])
-        if self._as_pixels:
-            return Inferred(model, works, model.infer_pixels(canvases))
-        tensor = np.stack([normalize(canvas, self.params) for canvas in canvases])
-        return Inferred(model, works, model.infer(tensor))
-
-
-def _batch(model: Model, canvases: Sequence[Pixels]) -> Pixels:
-    if model.batch == 1:
-        return canvases[0][None]
-    batch = np.zeros((model.batch, *model.canvas_hw, 3), np.uint8)
-    for position, canvas in enumerate(canvases):
-        batch[position] = canvas
-    return batch
+            for work in call.works:
+                work.slots = Slots(*(part[work.position : work.position + 1] for part in slots))
 
 
 @dataclass(frozen=True)

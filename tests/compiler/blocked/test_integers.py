@@ -20,7 +20,7 @@ from facedeploy.compiler.kernels.blocked.integer_cascade import PairSpec, in_til
 from facedeploy.compiler.kernels.blocked.integer_depthwise import integer_depthwise
 from facedeploy.compiler.kernels.blocked.integers import IntegerArithmetic, Step, has_amx, pack_integers
 from facedeploy.compiler.kernels.blocked.layout import Blocked, block_of, pack_depthwise, to_blocked
-from facedeploy.compiler.kernels.blocked.quantization import dequantize, quantize, store_pixels
+from facedeploy.compiler.kernels.blocked.quantization import dequantize, quantize
 from facedeploy.compiler.target import DOT_PRODUCTS, Target, host_features, resolve_target
 
 Array = npt.NDArray[Any]
@@ -375,15 +375,3 @@ def test_dot_products_are_one_instruction(target: Target, outputs: int) -> None:
     register = {16: "z", 8: "y", 4: "x"}[min(output.block, target.float32_lanes)]
     assert re.search(rf"vpdpbusd\s.*%{register}mm\d", assembly)
     assert "pmaddwd" not in assembly
-
-
-@level
-@pytest.mark.parametrize(("channels", "width"), [(3, 37), (1, 16), (4, 5)])
-def test_stored_pixels_are_the_pixels(target: Target, channels: int, width: int) -> None:
-    rng = np.random.default_rng(2)
-    pixels = rng.integers(0, 256, (2, 5, width, channels), np.uint8)
-    zero_points = rng.integers(0, 256, channels).astype(np.uint8)
-    layout = Blocked(2, channels, 5, width, block_of(channels), 1)
-    function = store_pixels("store_pixels", layout)
-    (got,) = run(function, target, [pixels, blocks(zero_points, layout.block)], [layout.shape], "uint8")
-    assert np.array_equal(got, blocked(pixels.transpose(0, 3, 1, 2), layout, zero_points))

@@ -1,8 +1,9 @@
-"""An image laid on a canvas as one TIR function: resize, offset, fill, order of the channels.
+"""An image laid on a canvas as a model's first layer reads it, by one TIR function: resize, offset, fill, order of the
+channels, normalization, layout.
 
-Equal to OpenCV's INTER_LINEAR on u8 to the bit, in a third of the time where there is AVX-512. That is: weights
-rounded to 1/2048; along a row exact, less the last four bits; between two rows the high 16 bits of each product, added
-and rounded.
+The canvas's pixels equal OpenCV's INTER_LINEAR on u8 to the bit, in a third of the time where there is AVX-512. That
+is: weights rounded to 1/2048; along a row exact, less the last four bits; between two rows the high 16 bits of each
+product, added and rounded. The canvas itself is nowhere but for the row in hand.
 """
 
 from typing import Any
@@ -11,45 +12,55 @@ from tvm import tirx
 from tvm.script.ir_builder import IRBuilder
 from tvm.tirx.script.builder import ir as T
 
-from facedeploy.artifact.manifest import LETTERBOX
 from facedeploy.compiler.kernels.blocked.emit import load, splat, store, vector
 from facedeploy.compiler.kernels.byte_window import ByteWindow
+from facedeploy.compiler.kernels.canvas_rows import READ_BEHIND, CanvasRows
 from facedeploy.compiler.passes.schedule_kernels import KERNEL
 from facedeploy.compiler.passes.skip_argument_checks import PUBLIC
 
 I16, I32, F32, F64, U8 = "int16", "int32", "float32", "float64", "uint8"
 WEIGHT_ONE = 2048.0
-BYTES = 64  # That columns between two rows, and fill, take at once.
-VIEW_ARGUMENTS = ("content_h", "content_w", "top", "left", "swap", "fill_0", "fill_1", "fill_2")
+BYTES = 64  # That columns between two rows take at once.
+VIEW_ARGUMENTS = ("position", "content_h", "content_w", "top", "left", "swap", "fill_0", "fill_1", "fill_2")
 
 
-def letterbox(window: ByteWindow) -> Any:
-    """Build `letterbox(image, canvas, content_h, content_w, top, left, swap, fill_0, fill_1, fill_2)`.
+def letterbox(name: str, window: ByteWindow, rows: CanvasRows) -> Any:
+    """Build `name(image, tensor, position, content_h, content_w, top, left, swap, fill_0, fill_1, fill_2, ...)`.
 
-    In: image (h, w, 3) u8 of any size; int32 scalars, px: the size that it is resized to, where its corner then lies on
-    the canvas (also outside, what sticks out is cut), whether red and blue change places, the canvas elsewhere.
-    Out, written in place: canvas (H, W, 3) u8. An image has fewer than 2^31 bytes. Returns a tirx PrimFunc.
+    In: image (h, w, 3) u8 of any size; int32 scalars: which image of the batch it is, then px: the size that it is
+    resized to, where its corner then lies on the canvas (also outside, what sticks out is cut), whether red and blue
+    change places, the canvas elsewhere; what `rows` asks for.
+    Out, written in place: that image of the tensor, as `rows` lays it out. An image has fewer than 2^31 bytes. Returns
+    a tirx PrimFunc.
     """
     with IRBuilder() as builder, T.prim_func(s_tir=True):
-        T.func_name(LETTERBOX)
-        T.func_attr({"global_symbol": LETTERBOX, "tirx.noalias": True, KERNEL: LETTERBOX, PUBLIC: True})
-        h, w, height, width = (tirx.Var(name, I32) for name in ("h", "w", "H", "W"))
+        T.func_name(name)
+        T.func_attr({"global_symbol": name, "tirx.noalias": True, KERNEL: name, PUBLIC: True})
+        h, w = (tirx.Var(side, I32) for side in ("h", "w"))
         image = T.arg("image", T.buffer((h, w, 3), U8, align=1))
-        canvas = T.arg("canvas", T.buffer((height, width, 3), U8, align=1))
-        content_h, content_w, top, left, swap, *fill = (T.arg(name, T.int32()) for name in VIEW_ARGUMENTS)
+        height, width = rows.tensor()
+        position, content_h, content_w, top, left, swap, *fill = (T.arg(name, T.int32()) for name in VIEW_ARGUMENTS)
+        rows.begin(position)
+        line = T.alloc_buffer((3 * width + READ_BEHIND,), U8, scope="global")
+        with T.serial(0, width) as x:
+            for channel, value in enumerate(fill):
+                T.buffer_store(line, T.Cast(U8, value), [3 * x + channel])
         first_x, past_x = _visible(left, content_w, width)
         first_y, past_y = _visible(top, content_h, height)
         columns = T.Bind(past_x - first_x)
         row = _Row(image, width, columns, swap, window)
         row.weigh(first_x - left, content_w)
         row.look_ahead(content_h)
-        with T.serial(0, past_y - first_y) as index:
-            y = T.Bind(index + first_y)
-            above, below, part = _between(y - top, h, content_h)
-            with T.serial(0, 2) as which:
-                row.resize(T.Bind(tirx.Select(which == 0, above, below)))
-            row.mix(canvas, (y, first_x), (above, below), part)
-        _fill(canvas, fill, (first_y, past_y, first_x, past_x), (height, width))
+        with T.serial(0, height) as index:
+            # Those below the content come first, and then those above it, while the line still is blank.
+            below = T.Bind(height - past_y)
+            y = T.Bind(tirx.Select(index < below, past_y + index, index - below))
+            with T.If(tirx.all(y >= first_y, y < past_y)), T.Then():
+                above, under, part = _between(y - top, h, content_h)
+                with T.serial(0, 2) as which:
+                    row.resize(T.Bind(tirx.Select(which == 0, above, under)))
+                row.mix(line, first_x, (above, under), part)
+            rows.write(line, y)
     return builder.get()
 
 
@@ -148,9 +159,9 @@ class _Row:
         # What lies beyond the step's pixels, the next one writes again.
         store(self.rows, more + part, [y % 2, 3 * self.at_once * step], lanes)
 
-    def mix(self, canvas: Any, start: tuple[Any, Any], rows: tuple[Any, Any], part: Any) -> None:
-        """Write the pixels between two rows that are there, from (y, x) of the canvas on."""
-        y, x = start
+    def mix(self, line: Any, x: Any, rows: tuple[Any, Any], part: Any) -> None:
+        """Write the pixels between two rows that are there, from column x of the canvas on."""
+        start = T.Bind(3 * x)
         weights = [T.Bind(T.Cast(I16, _weight(weight))) for weight in (splat(1.0, 1) - part, part)]
 
         def write(at: Any, lanes: int) -> None:
@@ -160,37 +171,14 @@ class _Row:
                 every = weight if lanes == 1 else tirx.Broadcast(weight, lanes)
                 halves.append(_high_half(value, every, lanes))
             value = (halves[0] + halves[1] + splat(2, lanes, I16)) >> splat(2, lanes, I16)
-            store(canvas, T.Cast(vector(lanes, U8), value), [y, x, at], lanes)
+            store(line, T.Cast(vector(lanes, U8), value), [start + at], lanes)
 
-        _for_all(self.columns * 3, write)
-
-
-def _fill(canvas: Any, fill: list[Any], content: tuple[Any, Any, Any, Any], canvas_hw: tuple[Any, Any]) -> None:
-    """Write what the content (first_y, past_y, first_x, past_x) leaves."""
-    first_y, past_y, first_x, past_x = content
-    height, width = canvas_hw
-    blank = T.alloc_buffer((3 * width,), U8, scope="global")
-    with T.serial(0, width) as x:
-        for channel, value in enumerate(fill):
-            T.buffer_store(blank, T.Cast(U8, value), [3 * x + channel])
-    with T.serial(0, height) as y, T.serial(0, 2) as side:
-        beside = T.Bind(tirx.all(y >= first_y, y < past_y))
-        start = T.Bind(tirx.Select(tirx.all(beside, side == 1), past_x, tirx.const(0, I32)))
-        past = T.Bind(tirx.Select(tirx.all(beside, side == 0), first_x, tirx.Select(side == 0, start, width)))
-
-        def write(at: Any, lanes: int) -> None:
-            store(canvas, load(blank, [at], lanes, U8), [y, start, at], lanes)
-
-        _for_all((past - start) * 3, write)
-
-
-def _for_all(count: Any, write: Any) -> None:
-    """`write(start, lanes)` for all of `count` bytes."""
-    steps = T.Bind(count // BYTES)
-    with T.serial(0, steps) as step:
-        write(step * BYTES, BYTES)
-    with T.serial(0, count - steps * BYTES) as rest:
-        write(steps * BYTES + rest, 1)
+        count = T.Bind(self.columns * 3)
+        steps = T.Bind(count // BYTES)
+        with T.serial(0, steps) as step:
+            write(step * BYTES, BYTES)
+        with T.serial(0, count - steps * BYTES) as rest:
+            write(steps * BYTES + rest, 1)
 
 
 def _high_half(value: Any, weight: Any, lanes: int) -> Any:

@@ -12,8 +12,6 @@ from facedeploy.compiler.kernels.blocked.planar import image_argument
 from facedeploy.compiler.kernels.blocked.rows import for_vectors
 from facedeploy.compiler.target import Target
 
-PIXELS, QUARTER = 16, 4  # Stored at a time, by one instruction.
-QUARTER_BYTES = QUARTER * GROUP
 MAKES_INTEGERS = "quantize"  # Marks the functions that `quantize` makes.
 
 
@@ -61,46 +59,6 @@ def quantize(name: str, layout: Blocked, target: Target) -> Any:
                             store(flat, part, [at + pixel * layout.block], GROUP)
 
                 for_vectors(layout.width, target.float32_lanes, words)
-    return builder.get()
-
-
-def store_pixels(name: str, layout: Blocked) -> Any:
-    """`name(pixels (N, H, W, C) u8, zero point (blocks, block) u8, out)`; a PrimFunc, for at most a block of channels.
-
-    Integers that are the pixels. Lanes behind the last channel become 0.
-    """
-    channels = layout.channels
-    with kernel(name) as builder:
-        # A canvas may begin at any byte.
-        pixels = T.arg("pixels", T.buffer((layout.batch, layout.height, layout.width, channels), U8, align=1))
-        zero_point = argument("zero_point", (1, layout.block), U8)
-        out = argument("out", layout.shape, U8)
-        count = layout.batch * layout.height * layout.width * channels
-        given = T.decl_buffer((count,), U8, data=pixels.data, align=1)
-        flat = T.decl_buffer((_size(layout),), U8, data=out.data)
-        fill_halo(out, layout, lambda _: T.Bind(load(zero_point, [0, 0], layout.block, U8)))
-        with T.parallel(0, layout.batch * layout.height) as row:
-            n, y = row // layout.height, row % layout.height
-
-            def some(x: Any, count: int) -> None:
-                quarters = PIXELS // QUARTER if count == PIXELS else 1
-                each = count // quarters
-                reads = QUARTER_BYTES if count == PIXELS else each * channels
-                for quarter in range(quarters):
-                    # As many bytes as are stored, so that they are moved by one instruction; but none behind the last.
-                    begin = min(quarter * each * channels, count * channels - reads)
-                    read = T.Bind(load(given, [(row * layout.width + x) * channels + begin], reads, U8))
-                    picked = [
-                        (quarter * each + pixel) * channels - begin + lane if lane < channels else reads
-                        for pixel in range(each)
-                        for lane in range(layout.block)
-                    ]
-                    # (TVM wants as many lanes to pick from as are picked.)
-                    parts = [read, *[splat(0, reads, U8)] * max(1, layout.block // channels)]
-                    spread = tirx.Shuffle(parts, [tirx.const(index, "int32") for index in picked])
-                    store(flat, spread, [_offset(layout, n, 0, y, x + quarter * each)], each * layout.block)
-
-            for_vectors(layout.width, PIXELS, some)
     return builder.get()
 
 
