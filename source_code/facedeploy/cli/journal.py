@@ -2,13 +2,14 @@
 
 import fcntl
 import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from io import FileIO
 from pathlib import Path
 from typing import Any
 
 from facedeploy.core.errors import ConfigError, DataError
+from facedeploy.core.files import write_text
 from facedeploy.core.shown import shown
 
 MOST_SHOWN = 3  # Differences between two runs.
@@ -18,12 +19,14 @@ JOURNAL = "run.journal"  # A name that no prediction file can have.
 class Journal:
     """A line for each image whose results are on disk, below a header that says what run it is.
 
-    `done` are the images that it had when it was opened. A kill of the process loses nothing of it, at any moment; the
-    files are not forced to the disk itself, which would take longer than the images do.
+    Lines come as images are done, in any thread; those of a run that has ended are in the order of the images. `done`
+    are the images that it had when it was opened. A kill of the process loses nothing of it, at any moment; the files
+    are not forced to the disk itself, which would take longer than the images do.
     """
 
-    def __init__(self, file: FileIO, path: Path, done: frozenset[str]) -> None:
-        self._file, self._path, self.done = file, path, done
+    def __init__(self, file: FileIO, path: Path, header: str, done: frozenset[str]) -> None:
+        self._file, self._path, self._header, self.done = file, path, header, done
+        self._lines = list(done)
 
     def add(self, name: str) -> None:
         """Note that an image's results are on disk. Raises DataError when the disk does not take it."""
@@ -31,6 +34,17 @@ class Journal:
             _write(self._file, f"{name}\n")
         except OSError as error:
             raise _not_written(self._path, error) from error
+        self._lines.append(name)
+
+    def finish(self, names: Iterable[str]) -> None:
+        """Put the lines in the order of these images; nothing is added later.
+
+        So the file does not tell how often a run was stopped, or how many threads it had. Raises DataError.
+        """
+        done = set(self._lines)
+        write_text(
+            self._path, "".join(f"{line}\n" for line in (self._header, *(name for name in names if name in done)))
+        )
 
 
 @contextmanager
@@ -61,7 +75,7 @@ def open_journal(folder: Path, run: Mapping[str, Any], names: Collection[str], r
             else:
                 file.truncate(0)
                 _write(file, f"{header}\n")
-        yield Journal(file, path, done)
+        yield Journal(file, path, header, done)
 
 
 @contextmanager

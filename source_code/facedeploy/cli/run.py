@@ -5,6 +5,7 @@ import gc
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -139,7 +140,8 @@ def _run_images(arguments: argparse.Namespace) -> int:
         paths = {image.name: image.path for image in left}
         started = time.monotonic()
         works = (Work(image.name, image.path) for image in left)
-        meter, then = new_meter(arguments), (Stage("write", [writer], joined=True),)
+        writing = replace(writer, wrote_all=journal.add)
+        meter, then = new_meter(arguments), (Stage("write", [writing], joined=True),)
         at_once = max(1, min(AT_ONCE, len(left) // (LEAST_TURNS * len(detector.instances))))
         stream = detector.run_async(works, then=then, at_once=at_once, decode=decode, meter=meter, cancel=cancel)
         with closing(stream) as done:
@@ -147,9 +149,9 @@ def _run_images(arguments: argparse.Namespace) -> int:
                 if work.error is not None:
                     failures.append(Failure.of(work.name, paths[work.name], work.error))
                 elif work.detections is not None:
-                    journal.add(work.name)
                     faces += len(work.detections)
         took = time.monotonic() - started
+        journal.finish(image.name for image in images)
         write_failures(arguments.save_dir, failures)
     print(
         f"{total - earlier - len(failures)} images, {faces} boxes, {took:.1f} s, {len(left) / took:.1f} images/s; "

@@ -1,6 +1,6 @@
 """The last stage of a run: results onto disk."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,10 +19,14 @@ if TYPE_CHECKING:  # npz-decode writes without tvm.
 
 @dataclass(frozen=True)
 class PredictionWriter:
-    """Writes `<folder>/<name>.txt` and, when `draw_threshold` is a score, `<folder>/<name>.jpg`."""
+    """Writes `<folder>/<name>.txt` and, when `draw_threshold` is a score, `<folder>/<name>.jpg`.
+
+    `wrote_all(name)` is called when an image's results are on disk.
+    """
 
     folder: Path
     draw_threshold: float | None = None
+    wrote_all: Callable[[str], None] = lambda _: None
 
     def __call__(self, unit: "Unit") -> "Unit":
         """Write each image of the unit that has detections; `error` is set where its results cannot be a file's."""
@@ -30,6 +34,7 @@ class PredictionWriter:
             if work.detections is not None and work.image is not None:
                 try:
                     self.write(work.name, work.detections, work.image)
+                    self.wrote_all(work.name)
                 except ImageError as error:
                     work.error = error
         return unit
