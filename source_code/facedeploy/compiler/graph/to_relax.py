@@ -58,7 +58,12 @@ from facedeploy.compiler.kernels.blocked.layout import (
 )
 from facedeploy.compiler.kernels.blocked.planar import pack_planar, planar_convolution
 from facedeploy.compiler.kernels.blocked.products import FLOAT
-from facedeploy.compiler.kernels.blocked.quantization import dequantize, quantize
+from facedeploy.compiler.kernels.blocked.quantization import (
+    dequantize,
+    dequantize_blocks,
+    quantize,
+    quantize_blocks,
+)
 from facedeploy.compiler.kernels.blocked.winograd import pack_winograd
 from facedeploy.compiler.target import Target
 
@@ -150,14 +155,27 @@ class _Emitter:
 
     def emit_quantize(self, node: Quantize) -> None:
         layout = self.layouts[id(node.output)]
-        function = quantize(f"quantize_{layout.channels}x{layout.height}x{layout.width}", layout, self.target)
-        self.apply(function, [self.as_planar(node.source), *_affine_constants(node.output, layout)], node.outputs)
+        size = f"{layout.channels}x{layout.height}x{layout.width}"
+        if node in self.on_blocks:
+            source = self.layouts[id(node.source)]
+            function = quantize_blocks(f"quantize_blocks_{size}", source, layout, self.target)
+            arguments = [self.as_blocked(node.source), *_affine_blocks(node.output, layout, source)]
+        else:
+            function = quantize(f"quantize_{size}", layout, self.target)
+            arguments = [self.as_planar(node.source), *_affine_constants(node.output, layout)]
+        self.apply(function, arguments, node.outputs)
 
     def emit_dequantize(self, node: Dequantize) -> None:
         layout = self.layouts[id(node.source)]
-        function = dequantize(f"dequantize_{layout.channels}x{layout.height}x{layout.width}", layout)
-        arguments = [self.as_blocked(node.source), *_affine_constants(node.source, layout)]
-        self.apply(function, arguments, node.outputs, planar=True)
+        size = f"{layout.channels}x{layout.height}x{layout.width}"
+        integers = self.as_blocked(node.source)
+        if node in self.on_blocks:
+            output = self.layouts[id(node.output)]
+            function = dequantize_blocks(f"dequantize_blocks_{size}", layout, output)
+            self.apply(function, [integers, *_affine_blocks(node.source, layout, output)], node.outputs)
+        else:
+            function = dequantize(f"dequantize_{size}", layout)
+            self.apply(function, [integers, *_affine_constants(node.source, layout)], node.outputs, planar=True)
 
     def emit_integer_convolution(self, node: Convolution) -> None:
         output = self.layouts[id(node.output)]
@@ -387,6 +405,13 @@ def _affine_constants(value: Value, layout: Blocked) -> list[Any]:
     """Scale (C,), zero point (blocks, block)."""
     assert value.affine is not None
     return [_constant(value.affine.scale), _constant(in_blocks(value.affine.zero_point, layout.block))]
+
+
+def _affine_blocks(value: Value, layout: Blocked, floats: Blocked) -> list[Any]:
+    """Scale, in the blocks of the floats, and zero point, in those of the integers."""
+    assert value.affine is not None
+    scale = np.pad(value.affine.scale, (0, -len(value.affine.scale) % floats.block), constant_values=1.0)
+    return [_constant(scale.reshape(-1, floats.block)), _constant(in_blocks(value.affine.zero_point, layout.block))]
 
 
 def _constant(array: Array) -> Any:
