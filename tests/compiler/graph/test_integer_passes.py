@@ -15,7 +15,7 @@ from facedeploy.compiler.frontend.onnx_file import import_onnx
 from facedeploy.compiler.graph.attributes import layers_of
 from facedeploy.compiler.graph.blocked_operators import blocked_operators
 from facedeploy.compiler.graph.from_relax import graph_of
-from facedeploy.compiler.graph.nodes import Convolution, Graph, Heads, IntegerCascade, Quantize
+from facedeploy.compiler.graph.nodes import Convolution, Graph, Heads, IntegerCascade, Pooling, Quantize
 from facedeploy.compiler.passes.block_convolutions import GRAPH_PASSES
 from facedeploy.compiler.passes.fuse_epilogue import fuse_epilogue
 from facedeploy.compiler.passes.remove_concatenation import remove_concatenation
@@ -245,6 +245,7 @@ def test_what_is_computed_between_integers_stays_in_blocks(
         image, *others = (node for node in graph.nodes if not isinstance(node, Convolution))
         assert isinstance(image, Quantize)
         assert set(others) == blocked_operators(graph)
+        assert [node.outputs[0].dtype for node in others if isinstance(node, Pooling)] == ["uint8"] * 2
         assert not {"relax.concat", "relax.negative", "relax.nn.avg_pool2d"} & set(kinds(graph))
     assert_computes_as_written(model, SHAPE, target)
 

@@ -26,7 +26,7 @@ def blocked_operators(graph: Graph) -> set[Operator | Conversion]:
     found: set[Operator | Conversion] = set()
     for node in graph.nodes:
         if isinstance(node, (*WITH_KERNELS, Quantize, Dequantize)):
-            reads = isinstance(node, Dequantize) or any(id(value) in made for value in node.inputs)
+            reads = any(id(value) in made or value.affine is not None for value in node.inputs)
             readers = graph.readers(node.outputs[0])
             if not reads or not any(isinstance(node, Quantize) or _reads_blocked(graph, reader) for reader in readers):
                 continue

@@ -9,7 +9,7 @@ MOST_PRODUCTS = 256  # Of an output: with more of them, reading the outputs agai
 
 
 def fold_negation(graph: Graph) -> None:
-    """Requires: biases are part of convolutions. Ensures: no negation follows one of integers and few products.
+    """Requires: convolutions have their biases. Ensures: no negation follows one of integers with few products.
 
     What follows each of the two, CReLU say, can then become part of them, integers included.
     """
