@@ -72,12 +72,11 @@ def main() -> int:
 def bench(folder: Path, name: str, dtype: str, rounds: int) -> dict:
     from facedeploy.runtime.model import Model
 
-    config, options = REPOSITORY / f"build_in/build/{name}_fp32.yaml", frontend(folder, name)
+    config, options = config_of(name, dtype), frontend(folder, name)
     onnx = onnx_of(folder, name, options)
     peers = [Peer(library, onnx) for library in installed()]
     if dtype == "int8":
-        wanted = ("backend.dtype=int8", "backend.quantize={}", f"dataset.path={CALIBRATION}", f"name={name}_int8")
-        options += [word for override in wanted for word in ("--set", override)]
+        options += ["--set", f"dataset.path={CALIBRATION}"]
         integers = folder / f"{name}_qdq.onnx"
         cli(folder, "quantize", config, *options, "--output", integers)
         peers += [Peer(library, integers, recipe="facedeploy") for library in installed()]
@@ -101,6 +100,10 @@ def bench(folder: Path, name: str, dtype: str, rounds: int) -> dict:
     return row | interleaved(runners, rounds=rounds, runs=3)
 
 
+def config_of(name: str, dtype: str) -> Path:
+    return REPOSITORY / f"build_in/build/{name}_{dtype}.yaml"
+
+
 def frontend(folder: Path, name: str) -> list[str]:
     """Overrides of the config that name the checkpoint; it is exported first where that is a PyTorch one."""
     checkpoint, *params = DETECTORS[name]
@@ -118,7 +121,7 @@ def onnx_of(folder: Path, name: str, options: list[str]) -> Path:
     from facedeploy.compiler.frontend.checkpoint import read_checkpoint
     from facedeploy.config.load import load_build_config
 
-    config = load_build_config(REPOSITORY / f"build_in/build/{name}_fp32.yaml", options[1::2]).frontend
+    config = load_build_config(config_of(name, "fp32"), options[1::2]).frontend
     path = folder / f"{name}.onnx"
     onnx.save(read_checkpoint(folder / config.checkpoint, config), path)
     return path

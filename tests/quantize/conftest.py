@@ -41,14 +41,17 @@ def make_graph() -> Callable[..., onnx.ModelProto]:
 
 @pytest.fixture(scope="session")
 def run() -> Callable[..., Outputs]:
-    """What onnxruntime computes of a model; also of the tensors in `also`."""
+    """What onnxruntime computes of a model; also of the tensors in `also`. With `optimized` in its integer kernels."""
 
-    def compute(model: onnx.ModelProto, image: np.ndarray, also: Sequence[str] = ()) -> Outputs:
+    def compute(
+        model: onnx.ModelProto, image: np.ndarray, also: Sequence[str] = (), *, optimized: bool = False
+    ) -> Outputs:
         watched = onnx.ModelProto()
         watched.CopyFrom(model)
         watched.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in also)
         options = onnxruntime.SessionOptions()
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        levels = onnxruntime.GraphOptimizationLevel
+        options.graph_optimization_level = levels.ORT_ENABLE_ALL if optimized else levels.ORT_DISABLE_ALL
         options.log_severity_level = 3
         session = onnxruntime.InferenceSession(watched.SerializeToString(), options, providers=["CPUExecutionProvider"])
         names = [output.name for output in session.get_outputs()]

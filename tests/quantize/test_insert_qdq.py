@@ -218,6 +218,35 @@ def test_image_that_is_pooled_first_is_quantized(make_graph, convolution, run):
         assert noise(got[name], values) < 0.1, name
 
 
+@pytest.mark.parametrize("pooled", [False, True])
+def test_onnxruntimes_integer_kernels_run_what_stands_between_integers(make_graph, convolution, run, constants, pooled):
+    rng, weights = np.random.default_rng(0), {}
+    average = {"kernel_shape": [3, 3], "pads": [1] * 4, "count_include_pad": 1}
+    nodes = [
+        convolution("stem", "input", weights, 8, 3, rng),
+        helper.make_node("LeakyRelu", ["stem"], ["a"], alpha=0.3),
+        convolution("linear", "a", weights, 8, 8, rng),  # Nothing follows it that is no convolution.
+        *([helper.make_node("AveragePool", ["linear"], ["pooled"], **average)] if pooled else []),
+        convolution("side", "linear", weights, 8, 8, rng, kernel=1),
+        convolution("inner", "pooled" if pooled else "linear", weights, 8, 8, rng),
+        helper.make_node("LeakyRelu", ["inner"], ["b"], alpha=0.3),
+        convolution("out", "b", weights, 4, 8, rng),
+    ]
+    model = make_graph(nodes, ["out", "side"], weights, (1, 3, 16, 16))
+    images = list(rng.normal(0, 1, (8, 3, 16, 16)).astype(np.float32))
+    quantized = insert_qdq(model, calibrate(model, images, QuantizeOptions()), QuantizeOptions())
+    values = constants(quantized)
+    sizes = {node.input[0]: values[node.input[2]].size for node in nodes_of(quantized, "QuantizeLinear")}
+    assert sizes["b"] == 8  # Each channel has its own still, where an activation is in between.
+    assert {sizes[name] for name in ("a", "linear", *(["pooled"] if pooled else []))} == {1}
+    exact = run(model, images[0][None])
+    as_written = run(quantized, images[0][None])
+    by_integers = run(quantized, images[0][None], optimized=True)
+    for name, values in exact.items():
+        assert noise(as_written[name], values) < 0.06, name
+        assert noise(by_integers[name], as_written[name]) < 0.06, name  # It rounds biases; sums may saturate.
+
+
 def test_same_ranges_give_the_same_bytes(pyramid, table):
     models = [insert_qdq(pyramid, Calibration.from_bytes(table.to_bytes()), QuantizeOptions()) for _ in range(2)]
     assert models[0].SerializeToString(deterministic=True) == models[1].SerializeToString(deterministic=True)

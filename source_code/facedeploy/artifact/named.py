@@ -13,7 +13,7 @@ Precision = Literal["fp32", "fp16"]
 FOLDER_VARIABLE = "FACEDEPLOY_ARTIFACTS"
 DEFAULT_FOLDER = "deploy_weights"  # Under the current folder: workspace.path of the shipped configs.
 
-# Face detectors that have a shipped config for fp32 alone, and its name without `_fp32`.
+# Face detectors without a shipped config for fp16, and the name of that for fp32 without `_fp32`.
 _OF_FLOAT = (
     "mobilenet0.25_FD1MB",
     "slim",

@@ -30,6 +30,13 @@ class Affine:
         return self
 
 
+def same_affine(one: Affine | None, other: Affine | None) -> bool:
+    """Whether the integers of both stand for the same numbers."""
+    if one is None or other is None:
+        return one is other
+    return np.array_equal(one.scale, other.scale) and np.array_equal(one.zero_point, other.zero_point)
+
+
 def affine_of(low: Float64, high: Float64) -> Affine:
     """One scale for all channels, the least that spans the range low <= 0 <= high (C,) of each; a zero point for each.
 

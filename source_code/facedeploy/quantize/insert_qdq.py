@@ -16,7 +16,7 @@ from facedeploy.quantize.factors_record import record_factors
 from facedeploy.quantize.fold_batch_norm import fold_batch_norm
 from facedeploy.quantize.graph import Array, Graph
 from facedeploy.quantize.layers import convolution_names, selected_layers
-from facedeploy.quantize.placement import becomes_integer, carried_from, quantized_tensors
+from facedeploy.quantize.placement import becomes_integer, carried_from, quantized_tensors, with_one_zero_point
 from facedeploy.quantize.round_weights import round_weights
 from facedeploy.quantize.weights import add_constant, set_weights, weights_of
 
@@ -31,7 +31,8 @@ def insert_qdq(
 
     Weights are s8 with a scale for each output channel, rounded as `round_weights` does; biases stay float32. Depthwise
     convolutions stay float: see `quantized_tensors`. Activations are u8 with one scale a tensor
-    and, where they differ, a zero point for each channel (axis 1), behind an exact equalization of the channels.
+    and, where they differ and `with_one_zero_point` allows it, a zero point for each channel (axis 1), behind an exact
+    equalization of the channels.
     Without `quantize_per_channel`, weights and activations have one scale and zero point a tensor, and nothing is
     equalized. Which tensors become integers: `quantized_tensors`; all that read one read its integers. `normalization`
     says what u8 pixels become the model's input by: the integers of the input are these pixels then, where the mean is
@@ -44,9 +45,14 @@ def insert_qdq(
     graph = Graph.of(model)
     tensors = quantized_tensors(graph, skipped)
     bounds = {name: _bounds(graph, name, calibration) for name in tensors}
+    alike = with_one_zero_point(graph, tensors)
     factors: dict[str, Float64] = {}
     if options.quantize_per_channel:
-        spans = {name: high - low for name, (low, high) in bounds.items() if carried_from(graph, name) not in tensors}
+        spans = {
+            name: np.maximum(-low, high) if name in alike else high - low
+            for name, (low, high) in bounds.items()
+            if carried_from(graph, name) not in tensors
+        }
         factors = channel_factors(graph, spans)
         model = equalize(model, factors)
         record_factors(model, factors)
@@ -54,9 +60,12 @@ def insert_qdq(
         bounds = {
             name: (low / factors.get(name, 1.0), high / factors.get(name, 1.0)) for name, (low, high) in bounds.items()
         }
+    for name in alike:
+        low, high = bounds[name]
+        bounds[name] = np.full_like(low, low.min()), np.full_like(high, high.max())
     affines = {name: affine_of(*bounds[name]) for name in tensors}
     for entry in graph.inputs:
-        if normalization and entry.name in affines:
+        if normalization and entry.name in affines and entry.name not in alike:
             affines[entry.name] = affine_of_pixels(normalization)
     for name in tensors:  # In the order they are made, so that a source is there before what is picked from it.
         affines[name] = affines.get(carried_from(graph, name) or name, affines[name])

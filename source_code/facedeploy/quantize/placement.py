@@ -73,6 +73,22 @@ def carried_from(graph: Graph, tensor: str) -> str | None:
     return producer.input[0] if producer is not None and carries(producer) else None
 
 
+def with_one_zero_point(graph: Graph, tensors: Collection[str]) -> frozenset[str]:
+    """Those of the quantized `tensors` whose channels must share a zero point.
+
+    An operator between integers alone, such as a convolution that no activation follows, becomes one on integers in
+    other runtimes, and these take one zero point a tensor: onnxruntime refuses a model that says otherwise. What only
+    picks among values keeps those of its source.
+    """
+    found = set[str]()
+    for node in graph.nodes:
+        around = {*graph.activations(node), *node.output}
+        if len(around) > 1 and around <= set(tensors) and not carries(node):
+            found |= around
+    sources = {_stored_behind(graph, name) for name in found}
+    return frozenset(name for name in tensors if _stored_behind(graph, name) in sources)
+
+
 def _stored_behind(graph: Graph, tensor: str) -> str:
     source = carried_from(graph, tensor)
     return tensor if source is None else _stored_behind(graph, source)

@@ -13,11 +13,13 @@ from net import Net, kinds
 
 from facedeploy.compiler.frontend.onnx_file import import_onnx
 from facedeploy.compiler.graph.attributes import layers_of
+from facedeploy.compiler.graph.blocked_operators import blocked_operators
 from facedeploy.compiler.graph.from_relax import graph_of
-from facedeploy.compiler.graph.nodes import Convolution, Graph, Heads, IntegerCascade
+from facedeploy.compiler.graph.nodes import Convolution, Graph, Heads, IntegerCascade, Pooling, Quantize
 from facedeploy.compiler.passes.block_convolutions import GRAPH_PASSES
 from facedeploy.compiler.passes.fuse_epilogue import fuse_epilogue
 from facedeploy.compiler.passes.remove_concatenation import remove_concatenation
+from facedeploy.compiler.passes.split_concatenation import split_concatenation
 from facedeploy.compiler.passes.use_integers import use_integers
 from facedeploy.compiler.pipeline import phases
 from facedeploy.compiler.target import DOT_PRODUCTS, Target, lacking_features, resolve_target
@@ -181,11 +183,12 @@ def test_concatenation_is_quantized_part_by_part_for_heads(make_graph: MakeModel
     boxes, scores = (net.add("Concat", *rows, axis=1) for rows in outputs.values())
     model = make_graph(net.nodes, [boxes, net.add("Softmax", scores, axis=-1)], net.weights, SHAPE)
     graph = graph_before(model, SHAPE, target)
-    fuse_epilogue(graph)
     assert kinds(graph).count("Quantize") == 3
+    split_concatenation(graph)
+    assert kinds(graph).count("Quantize") == 5
+    fuse_epilogue(graph)
     remove_concatenation(graph)
     assert kinds(graph).count("relax.concat") == 2  # Those of the rows.
-    assert kinds(graph).count("Quantize") == 5
     graph = graph_after(model, SHAPE, target)
     assert kinds(graph) == ["Quantize"] + ["Convolution"] * 4 + ["Heads"]
     heads = graph.nodes[-1]
@@ -211,6 +214,39 @@ def test_models_quantized_elsewhere_compute_as_written(make_graph: MakeModel, ta
     graph = graph_after(model, SHAPE, target)
     convolutions = [node for node in graph.nodes if isinstance(node, Convolution)]
     assert [(node.integer, node.depthwise) for node in convolutions] == [(True, False), (True, True), (True, False)]
+    assert_computes_as_written(model, SHAPE, target)
+
+
+@pytest.mark.parametrize("channels", [16, 20, 6])
+def test_what_is_computed_between_integers_stays_in_blocks(
+    make_graph: MakeModel, target: Target, channels: int
+) -> None:
+    net = IntegerNet()
+    both = 2 * channels
+    by_channel = {"zero_point": zero_points(both), "axis": 1, "scale": [STEP] * both}
+    first = net.integer_conv(net.integers("input", 128), 3, channels)
+    unsigned = net.add("Relu", net.add("Concat", first, net.add("Neg", first), axis=1))
+    stored = net.integers(unsigned, **by_channel)
+    averages = net.add("AveragePool", stored, kernel_shape=[3, 3], pads=[1] * 4, count_include_pad=1)
+    branches = [
+        net.leaky(net.integer_conv(source, both, channels, kernel=1)) for source in (stored, net.integers(averages, 90))
+    ]
+    joined = net.integers(net.add("Concat", *branches, axis=1), **by_channel)
+    window = {"kernel_shape": [3, 3], "strides": [2, 2], "pads": [1] * 4}
+    small = net.integer_conv(net.integers(net.add("MaxPool", joined, **window), **by_channel), both, channels)
+    scales = net.constant(np.array([1, 1, 2, 2], np.float32))
+    large = net.add("Resize", small, "", scales, mode="linear", coordinate_transformation_mode="half_pixel")
+    product = net.integers(net.add("Mul", large, net.integer_conv(joined, both, channels)), 120)
+    output = net.integer_conv(product, channels, 4)
+    model = make_graph(net.nodes, [output], net.weights, SHAPE)
+    graph = graph_after(model, SHAPE, target)
+    assert all(node.integer for node in graph.nodes if isinstance(node, Convolution))
+    if channels == 16:  # Parts of a concatenation are whole blocks.
+        image, *others = (node for node in graph.nodes if not isinstance(node, Convolution))
+        assert isinstance(image, Quantize)
+        assert set(others) == blocked_operators(graph)
+        assert [node.outputs[0].dtype for node in others if isinstance(node, Pooling)] == ["uint8"] * 2
+        assert not {"relax.concat", "relax.negative", "relax.nn.avg_pool2d"} & set(kinds(graph))
     assert_computes_as_written(model, SHAPE, target)
 
 

@@ -5,7 +5,7 @@ import numpy.typing as npt
 
 from facedeploy.compiler.graph.nodes import Convolution, FloatArray, HeadLevel, Part, Value
 from facedeploy.compiler.kernels.blocked.integers import Step
-from facedeploy.compiler.kernels.blocked.layout import in_blocks, pack_bias, pack_depthwise
+from facedeploy.compiler.kernels.blocked.layout import Array, Blocked, in_blocks, pack_bias, pack_depthwise
 
 Float64 = npt.NDArray[np.float64]
 
@@ -52,6 +52,15 @@ def depthwise_steps(node: Convolution, lanes: int, lanes_made: int) -> tuple[Flo
     unit, zero_point = (np.broadcast_to(each, len(node.bias)) for each in _affine(node.output))
     weights = (node.weights / unit.reshape(-1, 1, 1, 1)).astype(np.float32)
     return pack_depthwise(weights, lanes), pack_bias(node.bias / unit, lanes), pack_bias(zero_point, lanes_made)
+
+
+def affine_constants(value: Value, layout: Blocked, floats: Blocked | None) -> tuple[Array, Array]:
+    """Scale and zero point of integers of this layout: (C,), or in blocks of the floats' layout; in their blocks."""
+    assert value.affine is not None
+    scale = value.affine.scale
+    if floats is not None:
+        scale = np.pad(scale, (0, -len(scale) % floats.block), constant_values=1.0).reshape(-1, floats.block)
+    return scale, in_blocks(value.affine.zero_point, layout.block)
 
 
 def _depthwise(node: Convolution | HeadLevel) -> bool:

@@ -6,6 +6,7 @@ from typing import TypeVar
 from facedeploy.artifact.manifest import Form
 from facedeploy.compiler.graph.nodes import (
     Cascade,
+    Conversion,
     Convolution,
     Dequantize,
     Graph,
@@ -23,7 +24,7 @@ Number = TypeVar("Number", int, float)
 
 
 def layouts_of(
-    graph: Graph, on_blocks: set[Operator], integer_block: Callable[[int], int] = block_of
+    graph: Graph, on_blocks: set[Operator | Conversion], integer_block: Callable[[int], int] = block_of
 ) -> dict[int, Blocked]:
     """The blocked layout of every value that a blocked kernel reads or writes, with the halo its readers need.
 
@@ -48,8 +49,8 @@ def layouts_of(
             need(node.output, 0)
         if isinstance(node, Dequantize):
             need(node.source, 0)
-        if isinstance(node, Operator) and node in on_blocks:
-            for value in [*node.operands, *node.outputs]:
+        if isinstance(node, (Operator, Conversion)) and node in on_blocks:
+            for value in [*node.inputs, *node.outputs]:
                 need(value, 0)
         if isinstance(node, Heads):
             for level in node.levels:

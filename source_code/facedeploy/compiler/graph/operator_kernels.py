@@ -6,7 +6,7 @@ from typing import Any
 from facedeploy.compiler.graph.nodes import Elementwise, Interpolation, Operator, Pooling
 from facedeploy.compiler.kernels.blocked.elementwise import elementwise
 from facedeploy.compiler.kernels.blocked.interpolation import interpolation
-from facedeploy.compiler.kernels.blocked.layout import Array, Blocked, pack_bias
+from facedeploy.compiler.kernels.blocked.layout import Array, Blocked, in_blocks, pack_bias
 from facedeploy.compiler.kernels.blocked.pooling import pooling
 
 
@@ -15,7 +15,9 @@ def operator_kernel(node: Operator, sources: Sequence[Blocked], output: Blocked)
     size = f"{output.channels}x{output.height}x{output.width}"
     match node:
         case Pooling():
-            return pooling(f"{node.kind}_pool_{size}", sources[0], output, node.window, node.kind), []
+            affine, dtype = node.outputs[0].affine, node.outputs[0].dtype
+            zero_points = [] if affine is None else [in_blocks(affine.zero_point, output.block)]
+            return pooling(f"{node.kind}_pool_{size}", sources[0], output, node.window, node.kind, dtype), zero_points
         case Interpolation():
             axes = [(axis.below, axis.above, axis.share) for axis in (node.rows, node.columns)]
             return interpolation(f"bilinear_{size}", sources[0], output), [array for axis in axes for array in axis]

@@ -8,7 +8,7 @@ import tvm
 from tvm import relax
 from tvm.ir import GenericConst
 
-from facedeploy.quantize.affine import Affine
+from facedeploy.quantize.affine import Affine, same_affine
 
 QUANTIZE, DEQUANTIZE = "relax.quantize", "relax.dequantize"
 # What must be added to integers of a type to have u8.
@@ -28,7 +28,7 @@ def affines_of(block: Any, returned: Any) -> Mapping[Any, Affine]:
         for variable in _variables(bound):
             if variable in found:
                 other = _affine(bound) if is_dequantize(bound) else None
-                if other is None or not _same(found[variable], other):
+                if other is None or not same_affine(found[variable], other):
                     del found[variable]
     return {variable: affine for variable, affine in found.items() if not variable.same_as(returned)}
 
@@ -69,7 +69,3 @@ def _affine(call: Any) -> Affine | None:
         np.broadcast_to(scale.reshape(-1), channels).astype(np.float32),
         np.broadcast_to(shifted.reshape(-1), channels).astype(np.uint8),
     )
-
-
-def _same(one: Affine, other: Affine) -> bool:
-    return np.array_equal(one.scale, other.scale) and np.array_equal(one.zero_point, other.zero_point)

@@ -11,7 +11,13 @@ from tvm import relax
 
 from facedeploy.artifact.manifest import Kernel
 from facedeploy.compiler.graph.blocked_operators import blocked_operators
-from facedeploy.compiler.graph.integer_constants import depthwise_steps, integer_weights, output_steps, sum_starts
+from facedeploy.compiler.graph.integer_constants import (
+    affine_constants,
+    depthwise_steps,
+    integer_weights,
+    output_steps,
+    sum_starts,
+)
 from facedeploy.compiler.graph.layouts import form_of, layouts_of
 from facedeploy.compiler.graph.nodes import (
     Cascade,
@@ -29,6 +35,7 @@ from facedeploy.compiler.graph.nodes import (
     Value,
 )
 from facedeploy.compiler.graph.operator_kernels import operator_kernel
+from facedeploy.compiler.kernels.blocked import quantization
 from facedeploy.compiler.kernels.blocked.amx import channel_chunks, integer_block
 from facedeploy.compiler.kernels.blocked.candidates import (
     Chooser,
@@ -47,18 +54,9 @@ from facedeploy.compiler.kernels.blocked.heads import Level, Output, heads_convo
 from facedeploy.compiler.kernels.blocked.integer_cascade import PairSpec, in_tiles, integer_cascade
 from facedeploy.compiler.kernels.blocked.integer_depthwise import integer_depthwise
 from facedeploy.compiler.kernels.blocked.integers import IntegerArithmetic, has_amx, pack_integers
-from facedeploy.compiler.kernels.blocked.layout import (
-    LANES,
-    Blocked,
-    block_of,
-    in_blocks,
-    pack_bias,
-    pack_dense,
-    pack_depthwise,
-)
+from facedeploy.compiler.kernels.blocked.layout import LANES, Blocked, block_of, pack_bias, pack_dense, pack_depthwise
 from facedeploy.compiler.kernels.blocked.planar import pack_planar, planar_convolution
 from facedeploy.compiler.kernels.blocked.products import FLOAT
-from facedeploy.compiler.kernels.blocked.quantization import dequantize, quantize
 from facedeploy.compiler.kernels.blocked.winograd import pack_winograd
 from facedeploy.compiler.target import Target
 
@@ -150,14 +148,29 @@ class _Emitter:
 
     def emit_quantize(self, node: Quantize) -> None:
         layout = self.layouts[id(node.output)]
-        function = quantize(f"quantize_{layout.channels}x{layout.height}x{layout.width}", layout, self.target)
-        self.apply(function, [self.as_planar(node.source), *_affine_constants(node.output, layout)], node.outputs)
+        size = f"{layout.channels}x{layout.height}x{layout.width}"
+        if node in self.on_blocks:
+            source = self.layouts[id(node.source)]
+            function = quantization.quantize_blocks(f"quantize_blocks_{size}", source, layout, self.target)
+            arguments = [self.as_blocked(node.source), *self.affine(node.output, layout, source)]
+        else:
+            function = quantization.quantize(f"quantize_{size}", layout, self.target)
+            arguments = [self.as_planar(node.source), *self.affine(node.output, layout)]
+        self.apply(function, arguments, node.outputs)
 
     def emit_dequantize(self, node: Dequantize) -> None:
         layout = self.layouts[id(node.source)]
-        function = dequantize(f"dequantize_{layout.channels}x{layout.height}x{layout.width}", layout)
-        arguments = [self.as_blocked(node.source), *_affine_constants(node.source, layout)]
-        self.apply(function, arguments, node.outputs, planar=True)
+        size, integers = f"{layout.channels}x{layout.height}x{layout.width}", self.as_blocked(node.source)
+        if node in self.on_blocks:
+            output = self.layouts[id(node.output)]
+            function = quantization.dequantize_blocks(f"dequantize_blocks_{size}", layout, output)
+            self.apply(function, [integers, *self.affine(node.source, layout, output)], node.outputs)
+        else:
+            function = quantization.dequantize(f"dequantize_{size}", layout)
+            self.apply(function, [integers, *self.affine(node.source, layout)], node.outputs, planar=True)
+
+    def affine(self, value: Value, layout: Blocked, floats: Blocked | None = None) -> list[Any]:
+        return list(map(_constant, affine_constants(value, layout, floats)))
 
     def emit_integer_convolution(self, node: Convolution) -> None:
         output = self.layouts[id(node.output)]
@@ -381,12 +394,6 @@ class _Emitter:
             call = relax.call_tir(kernel, [self.blocked[id(value)]], relax.TensorType(value.shape, "float32"))
             self.planar[id(value)] = self.builder.emit(call)
         return self.planar[id(value)]
-
-
-def _affine_constants(value: Value, layout: Blocked) -> list[Any]:
-    """Scale (C,), zero point (blocks, block)."""
-    assert value.affine is not None
-    return [_constant(value.affine.scale), _constant(in_blocks(value.affine.zero_point, layout.block))]
 
 
 def _constant(array: Array) -> Any:

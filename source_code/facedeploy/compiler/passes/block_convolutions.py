@@ -9,6 +9,7 @@ from facedeploy.compiler.graph.from_relax import graph_of
 from facedeploy.compiler.graph.nodes import Convolution, Graph
 from facedeploy.compiler.graph.to_relax import relax_of
 from facedeploy.compiler.kernels.blocked.candidates import Chooser, by_model
+from facedeploy.compiler.passes.fold_negation import fold_negation
 from facedeploy.compiler.passes.fold_scaling import fold_scaling
 from facedeploy.compiler.passes.fuse_cascade import fuse_cascade
 from facedeploy.compiler.passes.fuse_epilogue import fuse_epilogue
@@ -16,6 +17,7 @@ from facedeploy.compiler.passes.fuse_heads import fuse_heads
 from facedeploy.compiler.passes.fuse_integer_cascade import fuse_integer_cascade
 from facedeploy.compiler.passes.fuse_separable import fuse_separable
 from facedeploy.compiler.passes.merge_parallel import merge_parallel
+from facedeploy.compiler.passes.pool_integers import pool_integers
 from facedeploy.compiler.passes.remove_concatenation import remove_concatenation
 from facedeploy.compiler.passes.split_concatenation import split_concatenation
 from facedeploy.compiler.passes.swap_pooling import swap_pooling
@@ -27,8 +29,11 @@ GRAPH_PASSES: tuple[Callable[[Graph], None], ...] = (
     swap_pooling,
     split_concatenation,
     fuse_epilogue,
+    fold_negation,
+    fuse_epilogue,  # Again, for what a negation stood in the way of.
     remove_concatenation,
     fuse_heads,
+    pool_integers,
     use_integers,
     fuse_integer_cascade,
     merge_parallel,

@@ -1,17 +1,30 @@
-"""Between planar float32 tensors and blocked ones of integers, which stand for (integer - zero point) * scale."""
+"""Between float32 tensors, planar or blocked, and blocked ones of integers: (integer - zero point) * scale."""
 
 from typing import Any
 
 from tvm import tirx
 from tvm.tirx.script.builder import ir as T
 
-from facedeploy.compiler.kernels.blocked.emit import argument, broadcast, fill_halo, kernel, load, splat, store, vector
-from facedeploy.compiler.kernels.blocked.integers import GROUP, S32, U8, to_u8
+from facedeploy.compiler.kernels.blocked.emit import (
+    F32,
+    argument,
+    broadcast,
+    fill_halo,
+    for_tiles,
+    kernel,
+    load,
+    splat,
+    store,
+    vector,
+    zero_halo,
+)
+from facedeploy.compiler.kernels.blocked.integers import GROUP, S32, U8, store_u8, to_u8
 from facedeploy.compiler.kernels.blocked.layout import Blocked
 from facedeploy.compiler.kernels.blocked.planar import image_argument
 from facedeploy.compiler.kernels.blocked.rows import for_vectors
 from facedeploy.compiler.target import Target
 
+PIXELS = 4  # Of a row at a time, so that their bytes are stored together.
 MAKES_INTEGERS = "quantize"  # Marks the functions that `quantize` makes.
 
 
@@ -62,6 +75,41 @@ def quantize(name: str, layout: Blocked, target: Target) -> Any:
     return builder.get()
 
 
+def quantize_blocks(name: str, source: Blocked, layout: Blocked, target: Target) -> Any:
+    """`name(source, scale (blocks, block), zero point (blocks, block) u8, out)`: `quantize` of a blocked tensor.
+
+    The scale is in blocks of the source, and not 0 behind the last channel. Requires that the block of the integers is
+    a multiple of the source's.
+    """
+    lanes = source.block
+    with kernel(name) as builder:
+        T.func_attr({MAKES_INTEGERS: True})
+        data = argument("source", source.shape)
+        scale = argument("scale", (source.blocks, lanes))
+        zero_point = argument("zero_point", (layout.blocks, layout.block), U8)
+        out = argument("out", layout.shape, U8)
+        fill_halo(out, layout, lambda block: T.Bind(load(zero_point, [block, 0], layout.block, U8)))
+        with T.parallel(0, source.batch * source.blocks * source.height) as part:
+            n, c, y = _row(part, source)
+            block, lane = c * lanes // layout.block, c * lanes % layout.block
+            steps = T.Bind(load(scale, [c, 0], lanes))
+            zero = T.Bind(tirx.Cast(vector(lanes, F32), load(zero_point, [block, lane], lanes, U8)))
+
+            def tile(x: Any, count: int) -> None:
+                place = [n, c, y + source.halo]
+                values = [
+                    T.Bind(load(data, [*place, x + pixel + source.halo, 0], lanes) / steps) for pixel in range(count)
+                ]
+
+                def at(pixel: int) -> list[Any]:
+                    return [n, block, y + layout.halo, x + pixel + layout.halo, lane]
+
+                store_u8(out, values, zero, at, lanes, target)
+
+            for_tiles(source.width, PIXELS, tile)
+    return builder.get()
+
+
 def dequantize(name: str, layout: Blocked) -> Any:
     """`name(source, scale (C,), zero point (blocks, block) u8, out (N, C, H, W))`; a PrimFunc."""
     with kernel(name) as builder:
@@ -80,6 +128,40 @@ def dequantize(name: str, layout: Blocked) -> Any:
                     integer = tirx.Cast(S32, source[n, c, y + layout.halo, x + layout.halo, lane]) - zero
                     T.buffer_store(out, tirx.Cast("float32", integer) * step, [n, channel, y, x])
     return builder.get()
+
+
+def dequantize_blocks(name: str, layout: Blocked, output: Blocked) -> Any:
+    """`name(source, scale (blocks, block), zero point (blocks, block) u8, out)`: `dequantize` to a blocked tensor.
+
+    The scale is in blocks of the output. Requires that the block of the integers is a multiple of the output's.
+    """
+    lanes = output.block
+    with kernel(name) as builder:
+        source = argument("source", layout.shape, U8)
+        scale = argument("scale", (output.blocks, lanes))
+        zero_point = argument("zero_point", (layout.blocks, layout.block), U8)
+        out = argument("out", output.shape)
+        zero_halo(out, output)
+        with T.parallel(0, output.batch * output.blocks * output.height) as part:
+            n, c, y = _row(part, output)
+            block, lane = c * lanes // layout.block, c * lanes % layout.block
+            steps = T.Bind(load(scale, [c, 0], lanes))
+            zero = T.Bind(tirx.Cast(vector(lanes, S32), load(zero_point, [block, lane], lanes, U8)))
+
+            def tile(x: Any, count: int) -> None:
+                for pixel in range(count):
+                    read = load(source, [n, block, y + layout.halo, x + pixel + layout.halo, lane], lanes, U8)
+                    value = tirx.Cast(vector(lanes, F32), tirx.Cast(vector(lanes, S32), read) - zero) * steps
+                    store(out, value, [n, c, y + output.halo, x + pixel + output.halo, 0], lanes)
+
+            for_tiles(output.width, PIXELS, tile)
+    return builder.get()
+
+
+def _row(part: Any, layout: Blocked) -> tuple[Any, Any, Any]:
+    """Image, block and row of the `part`-th row of all blocks."""
+    n, rest = part // (layout.blocks * layout.height), part % (layout.blocks * layout.height)
+    return n, rest // layout.height, rest % layout.height
 
 
 def _size(layout: Blocked) -> int:
