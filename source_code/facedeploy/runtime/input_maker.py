@@ -63,9 +63,8 @@ class BatchLayout:
         # numpy lends tvm no read-only array. That most need no copy, flags tell in a tenth of the time.
         readable = image if image.flags.carray else np.require(image, requirements=["C", "W"])
         left, top = box.offset_xy
-        self.function(
-            readable, batch.tensor, position, *box.content_hw, top, left, int(swap), *fill, *self._numbers
-        )  # fmt: skip
+        where = position, *box.content_hw, top, left, int(swap)
+        self.function(readable, batch.tensor, *where, *fill, *self._numbers)
 
     def put(self, canvas: Pixels, batch: Batch, position: int) -> None:
         """Put a canvas there, (H, W, 3) u8 in the model's color order."""
