@@ -9,6 +9,7 @@ from facedeploy.artifact.manifest import (
     SCHEMA,
     Argument,
     CompiledFor,
+    IntegerInput,
     Kernel,
     KernelCall,
     Manifest,
@@ -47,6 +48,9 @@ def rung(suffix: str, shape: tuple[int, ...]) -> Rung:
                 Kernel("direct3x3_8x32x48_16" + suffix, ("/body/Conv", "/ssh/Conv"), 1_769_472, "because"),
                 (Argument("workspace", 64, (2, 8, 3, 3), "float32"), output),
             ),
+        ),
+        integers=IntegerInput(
+            TensorSpec("integers" + suffix, (batch, 1, height + 2, width + 2, 4), "uint8"), "letterbox_integers"
         ),
     )
 

@@ -123,6 +123,15 @@ def changed(data: dict[str, Any], path: str, value: object) -> None:
             "expected the shape (N, 3, H, W)",
         ),
         ("ladder.0.input", {"name": "input", "shape": "1,3", "dtype": "float32"}, "shape: got '1,3'"),
+        (
+            "ladder.1.integers.tensor.shape",
+            [1, 1, 34, 70, 4],
+            "ladder.1.integers.tensor: got integers_1x3x32x64 uint8[1,1,34,70,4], expected uint8 of the shape "
+            "(1, 1, 32 + 2 halo, 64 + 2 halo, 4)",
+        ),
+        ("ladder.0.integers.tensor.shape", [2, 1, 60, 92, 4], "ladder.0.integers.tensor: got"),
+        ("ladder.0.integers.tensor.shape", [2, 3, 64, 96], "ladder.0.integers.tensor: got"),
+        ("ladder.0.integers.tensor.dtype", "float32", "ladder.0.integers.tensor: got"),
         ("ladder.1.outputs", [], "ladder.1.outputs: got none, expected loc, conf, landms"),
         ("ladder.0.outputs", None, "outputs: got"),
         ("normalization", {"color_order": "RBG", "mean": [0, 0, 0], "std": [1, 1, 1], "scale": 1}, "color_order"),

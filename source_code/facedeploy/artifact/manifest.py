@@ -155,6 +155,17 @@ class IntegerInput:
     tensor: TensorSpec
     letterbox: str
 
+    def refuse_other_than(self, floats: TensorSpec, place: str) -> None:
+        """Raise ValueError unless the integers are of such a float input, (N, 3, H, W)."""
+        batch, _, height, width = floats.shape
+        halo = (self.tensor.shape[2] - height) // 2 if len(self.tensor.shape) == 5 else -1
+        expected = (batch, 1, height + 2 * halo, width + 2 * halo, 4)
+        if halo < 0 or self.tensor.shape != expected or self.tensor.dtype != "uint8":
+            raise ValueError(
+                f"{place}.tensor: got {shown(str(self.tensor))}, expected uint8 of the shape "
+                f"({batch}, 1, {height} + 2 halo, {width} + 2 halo, 4)"
+            )
+
 
 @dataclass(frozen=True)
 class Rung:
@@ -232,6 +243,8 @@ class Manifest:
                     f"ladder.{index}.input: got {shown(str(rung.input))}, expected the shape (N, 3, H, W), sizes from "
                     f"1 to {LARGEST_SIZE}"
                 )
+            if rung.integers:
+                rung.integers.refuse_other_than(rung.input, f"ladder.{index}.integers")
             names = [spec.name for spec in rung.outputs]
             if not names or not set(expected) <= set(names):
                 got = shown(", ".join(names)) if names else "none"
