@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from facedeploy.config.vdsp_params import VdspParams
-from facedeploy.core.letterbox import Letterbox
+from facedeploy.core.letterbox import Letterbox, scaled
 from facedeploy.core.normalization import ColorOrder
 from facedeploy.core.tensor_spec import TensorSpec
 from facedeploy.image.operations import Pixels, check_pixels
-from facedeploy.image.vdsp import letterbox, to_canvas
+from facedeploy.image.vdsp import fits, letterbox, to_canvas
 from facedeploy.runtime.results import Pool
 
 MOST_BYTES = 2**31 - 1  # That the compiled function counts.
@@ -58,7 +58,8 @@ class CanvasMaker:
 def nearest(makers: Sequence[CanvasMaker], image: Pixels) -> CanvasMaker:
     """Of those on whose canvas the image is largest, the one with the least padding.
 
-    What is no image gets any: the maker says so.
+    With a `scale`, which all of them have then, the smallest canvas that has room. What is no image, or has room on
+    none, gets any, the largest: the maker says so.
     """
     if len(makers) == 1 or getattr(image, "ndim", 0) != 3:
         return makers[0]
@@ -66,6 +67,10 @@ def nearest(makers: Sequence[CanvasMaker], image: Pixels) -> CanvasMaker:
 
     def suits(maker: CanvasMaker) -> tuple[int, int]:
         canvas_h, canvas_w = maker.params.canvas_hw
+        scale = maker.params.geometry.scale
+        if scale is not None:
+            has_room = fits(scaled((height, width), scale), maker.params.canvas_hw)
+            return has_room, canvas_h * canvas_w * (-1 if has_room else 1)
         return min(canvas_h * width, canvas_w * height), -canvas_h * canvas_w
 
     return max(makers, key=suits)
