@@ -209,3 +209,17 @@ def test_facedeploy_compile_is_the_same_verb(capsys: pytest.CaptureFixture[str],
     for run_it in (lambda: run_verb("compile", ["no.yaml"]), lambda: main(["compile", "no.yaml"])):
         assert run_it() == 2
         assert "no.yaml: there is no such file" in capsys.readouterr().err
+
+
+def test_scales_add_canvases_for_frames(checkpoint: Path, elsewhere: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of 100x70 px: 50x35 and 200x140, up to the next multiples of 32; for 90x63, at 0.9, 96x64 is there already."""
+    words = sets(*SMALL, f"frontend.checkpoint={checkpoint}", "name=scaled", "backend.dtype=fp32")
+    scales = ("--scales", "0.5", "0.9", "2", "--frame", "100x70")
+    assert vamc(["compile", SHIPPED, *words, *scales]) == 0
+    artifact = open_artifact(Path("deploy_weights/scaled/mod"))
+    assert [rung.canvas_hw for rung in artifact.manifest.ladder] == [(64, 96), (64, 64), (160, 224)]
+    assert "float32[1,3,160,224]" in capsys.readouterr().out
+
+
+def test_frame_without_scales_is_one_line(capsys: pytest.CaptureFixture[str], elsewhere: Path) -> None:
+    assert error_of(capsys, SHIPPED, "--frame", "640x480").startswith("--frame needs --scales: ")

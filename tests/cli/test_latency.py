@@ -130,3 +130,25 @@ def test_size_that_the_model_cannot_have_is_one_sentence(refused, words, tiny_ar
 
 def test_precisions_of_the_option_are_the_configs():
     assert get_args(Precision) == DTYPES
+
+
+def test_scales_are_canvases_of_so_many_times_each_size(command, words, compiled):
+    scales = ("--scales", "0.5", "1", "0.5")
+    code, out, error = command(*words("--sizes", "128x97", "90x100", *scales))
+    assert code == 0, error
+    assert compiled == [(48, 64), (97, 128), (50, 45), (100, 90)]
+    rows = [line.split()[1] for line in out.splitlines() if line.startswith("| ") and "x" in line.split()[1]]
+    assert rows[:4] == ["64x48", "128x97", "45x50", "90x100"]
+
+
+def test_scales_are_of_vga_unless_sizes_are_given(command, words, compiled):
+    code, out, error = command(*words("--scales", "0.1"))
+    assert code == 0, error
+    assert compiled == [(48, 64)]
+    assert "faster-mobile-retinaface | NVIDIA GTX 1660 Ti" in out
+
+
+@pytest.mark.parametrize("scale", ["0.05", "2.5", "nan", "much"])
+def test_what_is_no_scale_is_one_sentence(refused, words, scale):
+    assert "argument --scales: " in (said := refused(*words("--scales", scale)))
+    assert said.endswith("from 0.1 to 2") or f"got '{scale}', expected a number such as 0.4" in said

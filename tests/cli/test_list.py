@@ -5,14 +5,16 @@ import subprocess
 import sys
 
 import pytest
+import yaml
 
 from facedeploy.compiler.target import LEVELS, lacking_features, resolve_target
 from facedeploy.config.extra_ops import EXTRA_OPS
+from facedeploy.config.shipped import find_config
 from facedeploy.export.known_checkpoints import KNOWN_CHECKPOINTS
 from facedeploy.models.specs import MODELS
 from facedeploy.runtime import device
 
-KINDS = ("detectors", "checkpoints", "heads", "targets")
+KINDS = ("detectors", "checkpoints", "heads", "targets", "configs", "vdsp_params")
 
 
 @pytest.fixture
@@ -79,6 +81,35 @@ def test_what_a_cpu_lacks_is_named(monkeypatch):
     assert set(lacking["x86-64-v3"]) < set(lacking["x86-64-v4"])
     assert lacking["x86-64-v4+avx512vnni"] == (*lacking["x86-64-v4"], "avx512vnni")
     assert lacking["x86-64-v4+amx-int8"] == (*lacking["x86-64-v4"], "amx-int8", "amx-tile", "avx512vnni")
+
+
+def test_configs_are_the_files_that_ship_and_what_they_say(listed, repository, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    rows = listed("configs")["configs"]
+    files = (repository / "build_in" / "build").glob("*.yaml")
+    assert [row["config"] for row in rows] == sorted(f"build_in/build/{each.name}" for each in files)
+    for row in rows:
+        said = yaml.safe_load((repository / row["config"]).read_text())
+        frontend = said["frontend"]
+        (shape,) = frontend["shape"].values()
+        canvases = [f"{height}x{width}" for _, _, height, width in (shape, *frontend.get("ladder", []))]
+        assert row["canvas"] == ", ".join(canvases)
+        assert (row["name"], row["dtype"]) == (said["name"], said["backend"]["dtype"])
+        assert (row["type"], row["net"]) == (frontend["type"], frontend["checkpoint"].rpartition("/")[2])
+        assert find_config(row["config"]).path == repository / row["config"]
+
+
+def test_vdsp_jsons_are_the_files_that_ship_and_what_they_say(listed, repository):
+    rows = listed("vdsp_params")["vdsp_params"]
+    files = sorted((repository / "vdsp_params").glob("*.json"))
+    assert [row["vdsp_params"] for row in rows] == [f"vdsp_params/{each.name}" for each in files]
+    for row, file in zip(rows, files, strict=True):
+        said = json.loads(file.read_text())
+        assert row["operator"] == said["OpType"]
+        assert row["canvas"] == f"{said['OpConfig']['OimageHeight']}x{said['OpConfig']['OimageWidth']}"
+    inputs = {row["vdsp_params"]: row["input"] for row in rows}
+    assert "BGR" in inputs["vdsp_params/bgr-no_mean-vdsp_params.json"]
+    assert "104" in inputs["vdsp_params/official-retinaface_resnet50-vdsp_params.json"]
 
 
 def test_torch_is_not_imported():

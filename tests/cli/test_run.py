@@ -193,6 +193,8 @@ def test_thresholds_are_arguments(run, tmp_path):
         (["--nms_threshold", "nan"], "argument --nms_threshold: got 'nan'"),
         (["--draw_threshold", "x"], "argument --draw_threshold: got 'x'"),
         (["--decoders", "100000"], "argument --decoders: got '100000', expected a whole number from 1 to 256"),
+        (["--scale", "3"], "argument --scale: scale: got 3, expected a number from 0.1 to 2"),
+        (["--scale", "small"], "argument --scale: got 'small', expected a number such as 0.4"),
         (["--threads", "200"], "threads: got 200, this process can use"),
         (["--vdsp_params_info", "nowhere.json"], "nowhere.json: there is no such file"),
         (
@@ -253,3 +255,20 @@ def test_entry_of_the_checkout_runs_from_anywhere_until_it_is_interrupted(
     assert 0 < len(list((tmp_path / "out").iterdir())) < 4000
     assert not list((tmp_path / "out").glob(".partial-*"))
     assert len(read_predictions(tmp_path / "out" / "1.txt").scores) > 0
+
+
+def test_images_at_a_scale_are_those_that_a_canvas_has_room_for(run, photos, tiny_artifact, tmp_path):
+    """Of 60x190 px and higher and narrower ones, on a canvas of 96x128."""
+    code, out, error = run("--scale", "0.7")
+    detector = FaceDetector.from_artifact(tiny_artifact.prefix, scale=0.7)
+    sizes = {path: cv2.imread(str(path)).shape for path in photos.rglob("*.*")}
+    having_room = [
+        path for path, shape in sizes.items() if round(shape[0] * 0.7) <= 96 and round(shape[1] * 0.7) <= 128
+    ]
+    assert 0 < len(having_room) < len(sizes)
+    assert code == 1
+    assert error.count("has no room for it: take a lower scale") == len(sizes) - len(having_room)
+    assert out.startswith(f"{len(having_room)} images, {sum(len(detector.detect(path)) for path in having_room)} boxes")
+    code, out, error = run("--scale", "0.6", save_dir=tmp_path / "smaller")
+    assert (code, error) == (0, "")
+    assert out.startswith(f"{len(sizes)} images")

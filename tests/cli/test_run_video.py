@@ -104,6 +104,20 @@ def test_lines_are_what_detect_finds_in_each_frame(from_file, command, detector,
     assert error.count("\n") == 1
 
 
+def test_frames_are_seen_at_a_scale(from_file, command, tiny_artifact, frames):
+    code, out, _ = from_file(command, "--scale", "0.8")
+    assert code == 0
+    detector = FaceDetector.from_artifact(tiny_artifact.prefix, scale=0.8)
+    expected = {number: detector.detect(frame) for number, frame in enumerate(frames)}
+    assert sum(map(len, expected.values())) > 0
+    assert_lines(out, expected)
+
+
+def test_frames_too_large_for_the_scale_are_one_sentence(from_file, refused):
+    said = from_file(refused, "--scale", "2")
+    assert said.startswith("an image of 60x80 is 120x160 at scale 2, the canvas 96x128 (height x width) has no room")
+
+
 def test_lines_go_to_a_file(from_file, command, tmp_path):
     _, out, _ = from_file(command)
     code, nothing, _ = from_file(command, "--output", tmp_path / "new" / "faces.jsonl")

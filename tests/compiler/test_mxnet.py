@@ -12,7 +12,7 @@ from small_symbol import Net
 from facedeploy.compiler.build import compile_model
 from facedeploy.config.build_config import Backend, BuildConfig, Frontend, Workspace
 from facedeploy.core.errors import CheckpointError, CompileError
-from facedeploy.importers.mxnet.import_mxnet import import_mxnet
+from facedeploy.importers.mxnet.import_mxnet import import_mxnet, import_random
 from facedeploy.runtime.model import Model
 
 SHAPE = (1, 3, 64, 96)
@@ -59,6 +59,21 @@ def test_compiled_net_computes_what_onnxruntime_computes_at_both_shapes(
     assert (source.type, source.file) == ("mxnet", "net-symbol.json")
     assert source.metadata["params"] == "net-0000.params"
     assert len(source.metadata["params_sha256"]) == 64
+
+
+def test_random_weights_take_the_place_of_the_file_at_both_shapes(
+    config: BuildConfig, tmp_path: Path, run_onnx: Any, check_close: Any
+) -> None:
+    frontend = replace(config.frontend, params="no.params", random_weights=3)
+    artifact = compile_model(replace(config, frontend=frontend, workspace=Workspace(str(tmp_path))))
+    assert artifact.manifest.source.metadata["params"] == "random, seed 3"
+    model, symbol = Model.open(artifact.prefix), Path(frontend.checkpoint)
+    for rung, shape in zip(artifact.manifest.ladder, (SHAPE, TALLER), strict=True):
+        image = np.random.default_rng(0).uniform(0, 255, shape).astype(np.float32)
+        outputs = model.at(rung).infer(image)
+        check_close(outputs, run_onnx(import_random(symbol, 3, shape), image))
+        other = run_onnx(import_random(symbol, 4, shape), image)
+        assert all(np.abs(outputs[name] - other[name]).max() > 1e-2 for name in other)
 
 
 def test_missing_params_say_how_to_name_others(config: BuildConfig, tmp_path: Path) -> None:

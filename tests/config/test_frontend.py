@@ -1,10 +1,10 @@
-"""`frontend.params` is there exactly where the checkpoint of a type has no parameters."""
+"""`frontend.params` or `random_weights` is there exactly where the checkpoint of a type has no parameters."""
 
 from typing import Any
 
 import pytest
 
-from facedeploy.config.build_config import BuildConfig
+from facedeploy.config.build_config import BuildConfig, notes
 from facedeploy.config.validate import validate
 from facedeploy.core.errors import ConfigError
 
@@ -32,3 +32,25 @@ def test_parameters_beside_a_checkpoint_that_has_them_are_an_error(kind: str) ->
         ConfigError, match=f"frontend.params: is for type .*caffe.* only, the checkpoint of {kind} has all"
     ):
         config(type=kind, params="net.caffemodel")
+
+
+def test_a_seed_stands_for_the_parameters_and_a_note_says_so() -> None:
+    drawn = config(type="mxnet", random_weights=7)
+    assert (drawn.frontend.random_weights, drawn.frontend.params) == (7, None)
+    assert [line for line in notes(drawn) if "weights are random, seed 7: " in line] == list(notes(drawn)) != []
+    both = config(type="mxnet", random_weights=0, params="net.params")
+    assert "weights are random, seed 0, and net.params is not read: " in notes(both)[0]
+    assert not notes(config(type="mxnet", params="net.params"))
+
+
+@pytest.mark.parametrize("kind", ["onnx", "torchscript", "caffe"])
+def test_a_seed_for_weights_that_come_from_files_is_an_error(kind: str) -> None:
+    params = {"params": "net.caffemodel"} if kind == "caffe" else {}
+    with pytest.raises(ConfigError, match=f"frontend.random_weights: is for type mxnet only, the weights of {kind} "):
+        config(type=kind, random_weights=0, **params)
+
+
+@pytest.mark.parametrize("seed", [-1, 2**63, 0.5, "a"])
+def test_what_is_no_seed_is_an_error(seed: object) -> None:
+    with pytest.raises(ConfigError, match=r"random_weights.*expected a seed, a whole number of 0 or more"):
+        config(type="mxnet", random_weights=seed)

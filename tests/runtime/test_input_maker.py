@@ -7,10 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from facedeploy.config.vdsp_params import Geometry, VdspParams
 from facedeploy.core.letterbox import Letterbox
 from facedeploy.image.vdsp import preprocess
 from facedeploy.runtime.face_detector import letterbox_params
 from facedeploy.runtime.input_maker import InputMaker, nearest
+from facedeploy.runtime.ladder import at_scale
 from facedeploy.runtime.model import Model
 
 SIDES = st.integers(1, 3000)
@@ -29,7 +31,8 @@ def maker(model) -> InputMaker:
 def check(maker: InputMaker, image: np.ndarray, order="BGR") -> None:
     batch = maker.new_batch()
     batch.array.fill(np.nan)
-    box = maker.lay(image, order, batch, 0)
+    box = maker.place(image.shape[:2])
+    maker.lay(image, order, box, batch, 0)
     expected, expected_box = preprocess(image, maker.params, order)
     np.testing.assert_array_equal(batch.array[0].view(np.uint32), expected.view(np.uint32))
     assert box == expected_box
@@ -86,10 +89,20 @@ def test_batches_in_use_are_not_used_again(maker):
     assert maker.new_batch().array.ctypes.data == place
 
 
+def letterbox_on(canvas_hw: tuple[int, int]) -> VdspParams:
+    return VdspParams(
+        op_type="FUSION_OP_RGB_LETTERBOX_CVTCOLOR_NORM_TENSOR",
+        geometry=Geometry(canvas_hw, canvas_hw, keep_aspect=True),
+        resize_type="BILINEAR_CV",
+        color_order="BGR",
+        norma_type="EQUAL",
+    )
+
+
 @given(source_hw=st.tuples(SIDES, SIDES), sizes=st.lists(st.tuples(SIDES, SIDES), min_size=1, max_size=6, unique=True))
 def test_nearest_canvas_costs_the_image_no_pixel(source_hw, sizes) -> None:
     """No canvas would show the image larger, and none that shows it as large is smaller."""
-    chosen = nearest(sizes, source_hw)
+    chosen = nearest([letterbox_on(hw) for hw in sizes], source_hw).canvas_hw
 
     def content(canvas_hw):
         return Letterbox.fit(source_hw, canvas_hw).content_hw
@@ -99,3 +112,13 @@ def test_nearest_canvas_costs_the_image_no_pixel(source_hw, sizes) -> None:
         assert content(other)[1] <= content(chosen)[1]
         scales = [min(hw[0] * source_hw[1], hw[1] * source_hw[0]) for hw in (other, chosen)]
         assert scales[0] < scales[1] or other[0] * other[1] >= chosen[0] * chosen[1]
+
+
+@given(st.tuples(SIDES, SIDES), st.floats(0.1, 2), st.lists(st.tuples(SIDES, SIDES), min_size=1, max_size=6))
+def test_at_a_scale_the_smallest_canvas_with_room_is_taken_or_the_largest(source_hw, scale, sizes) -> None:
+    chosen = nearest([at_scale(letterbox_on(hw), scale) for hw in sizes], source_hw).canvas_hw
+    content = [max(1, round(side * scale)) for side in source_hw]
+    having_room = [hw for hw in sizes if hw[0] >= content[0] and hw[1] >= content[1]]
+    areas = [hw[0] * hw[1] for hw in having_room or sizes]
+    assert chosen[0] * chosen[1] == (min(areas) if having_room else max(areas))
+    assert not having_room or chosen in having_room

@@ -2,11 +2,10 @@
 
 import argparse
 import json
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from facedeploy.cli.options import positive, workers
+from facedeploy.cli.options import VGA, positive, scale, size_wh, workers
 
 if TYPE_CHECKING:
     from facedeploy.config.build_config import BuildConfig
@@ -18,10 +17,12 @@ DESCRIPTION = """Latency of detectors at many sizes, beside what others have pub
 
 Each config is compiled for a canvas of exactly each size. Sizes are WIDTHxHEIGHT here, as displays and the published
 tables have them (elsewhere, as in --canvas, facedeploy writes height x width). What is compiled stays in
-<workspace.path>/.latency/ for the next time."""
+<workspace.path>/.latency/ for the next time. With --scales each size is that of a camera's frames, and canvases are so
+many times as large, as faster-mobile-retinaface has it:
 
-SIZES = ((160, 140), (320, 240), (640, 480), (1280, 720), (1920, 1080), (3840, 2160))
-LONGEST_SIDE = 8192  # px.
+  facedeploy latency --config build_in/build/faster_mobile_16and32_fp32.yaml --scales 0.1 0.4 1 2 --sizes 640x480"""
+
+SIZES = ((160, 140), (320, 240), VGA, (1280, 720), (1920, 1080), (3840, 2160))
 DTYPES = ("fp32", "fp16", "bf16", "int8")
 
 
@@ -32,11 +33,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--sizes",
         nargs="+",
-        type=size,
-        default=SIZES,
+        type=size_wh,
         metavar="WIDTHxHEIGHT",
-        help=f"px (default: {' '.join(f'{width}x{height}' for width, height in SIZES)})",
+        help=f"px (default: {' '.join(f'{width}x{height}' for width, height in SIZES)}; with --scales "
+        f"{VGA[0]}x{VGA[1]})",
     )
+    add("--scales", nargs="+", type=scale, metavar="S", help="canvases of so many times each size, from 0.1 to 2")
     add("--dtype", nargs="+", choices=DTYPES, help="precisions of each config (default: its own)")
     add("--threads", type=workers, help="threads of a call (default: all CPUs)")
     add(
@@ -64,7 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
     with image_bar("calibrate") as (note, on_image):
         table = latency_table(
             configs,
-            tuple(dict.fromkeys(arguments.sizes)),
+            sizes_of(arguments),
             threads=arguments.threads,
             iterations=arguments.iterations,
             recompile=arguments.recompile,
@@ -77,6 +79,15 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.plot:
         table.plot(arguments.plot)
     return 0
+
+
+def sizes_of(arguments: argparse.Namespace) -> tuple[tuple[int, int], ...]:
+    """The canvases, width and height, px: the sizes, or each at all scales."""
+    from facedeploy.core.letterbox import scaled
+
+    if not arguments.scales:
+        return tuple(dict.fromkeys(arguments.sizes or SIZES))
+    return tuple(dict.fromkeys(scaled(each, by) for each in arguments.sizes or (VGA,) for by in arguments.scales))
 
 
 def load_configs(arguments: argparse.Namespace) -> "dict[str, BuildConfig]":
@@ -95,13 +106,3 @@ def load_configs(arguments: argparse.Namespace) -> "dict[str, BuildConfig]":
                 raise ConfigError(f"--config: {path} would be a second column {title}: give each config another name")
             configs[title] = load_build_config(found, [*arguments.set, f"backend.dtype={dtype}"])
     return configs
-
-
-def size(text: str) -> tuple[int, int]:
-    """`640x480` -> (640, 480), width and height."""
-    match = re.fullmatch(r"([1-9][0-9]{0,4})x([1-9][0-9]{0,4})", text)
-    if not match or max(map(int, match.groups())) > LONGEST_SIDE:
-        raise argparse.ArgumentTypeError(
-            f"got {text!r}, expected WIDTHxHEIGHT in px, such as 640x480, with sides of at most {LONGEST_SIDE}"
-        )
-    return int(match[1]), int(match[2])

@@ -3,11 +3,14 @@
 import argparse
 import json
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
-DESCRIPTION = """What there is: detectors that can be exported, checkpoints known by their content, heads, targets.
+DESCRIPTION = """What there is: detectors that can be exported, checkpoints known by their content, heads, targets; and
+the build configs and vdsp JSONs that come with facedeploy, whose files other verbs find from any folder.
 
   facedeploy list
+  facedeploy list configs
   facedeploy list targets --json"""
 
 Row = dict[str, Any]
@@ -72,11 +75,59 @@ def targets() -> list[Row]:
     return [{"target": "host", "runs_here": True, "note": f"is {resolve_target('host').name}"}, *named]
 
 
+def configs() -> list[Row]:
+    """`compile`'s argument. A canvas is height x width, px."""
+    from facedeploy.config.load import load_build_config
+    from facedeploy.config.shipped import BUILD, shipped_configs
+
+    rows = []
+    for file, path in shipped_configs(BUILD).items():
+        config = load_build_config(path)
+        frontend = config.frontend
+        rows.append(
+            {
+                "config": file,
+                "name": config.name,
+                "net": Path(frontend.checkpoint).name,
+                "type": frontend.type,
+                "dtype": config.backend.dtype,
+                "canvas": ", ".join(dict.fromkeys(_canvas((shape[2], shape[3])) for shape in frontend.shapes)),
+            }
+        )
+    return rows
+
+
+def vdsp_params() -> list[Row]:
+    """`run --vdsp_params_info`. A canvas is height x width, px."""
+    from facedeploy.config.shipped import VDSP, shipped_configs
+    from facedeploy.config.vdsp_params import load_vdsp_params
+    from facedeploy.core.normalization import Normalization
+
+    rows = []
+    for file, path in shipped_configs(VDSP).items():
+        params = load_vdsp_params(path)
+        rows.append(
+            {
+                "vdsp_params": file,
+                "operator": params.op_type,
+                "canvas": _canvas(params.canvas_hw),
+                "input": str(Normalization.of(params.norma_type, params.color_order, params.mean, params.std)),
+            }
+        )
+    return rows
+
+
+def _canvas(hw: tuple[int, int]) -> str:
+    return f"{hw[0]}x{hw[1]}"
+
+
 KINDS: dict[str, Callable[[], list[Row]]] = {
     "detectors": detectors,
     "checkpoints": checkpoints,
     "heads": heads,
     "targets": targets,
+    "configs": configs,
+    "vdsp_params": vdsp_params,
 }
 
 SHORT_HASH = 12  # Characters of one, in a table.

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 MOST_WORKERS = 256  # Threads, instances, processes: more is a slip of the keyboard.
 LONGEST_SECONDS = 86400  # A day.
+LONGEST_SIDE = 8192  # px.
+VGA = (640, 480)  # Width and height, px.
 
 
 def positive(text: str) -> int:
@@ -97,6 +99,31 @@ def add_shape(parser: argparse.ArgumentParser, *names: str) -> None:
     add(*names, "--batch", type=positive, help="images a call; the artifact must hold that batch (default: its first)")
 
 
+def scale(text: str) -> float:
+    """How many times their size images are seen at."""
+    from facedeploy.core.errors import ConfigError
+    from facedeploy.core.letterbox import check_scale
+
+    try:
+        value = float(text)
+        check_scale(value)
+    except ConfigError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"got {text!r}, expected a number such as 0.4") from None
+    return value
+
+
+def size_wh(text: str) -> tuple[int, int]:
+    """`640x480` -> (640, 480), width and height."""
+    match = re.fullmatch(r"([1-9][0-9]{0,4})x([1-9][0-9]{0,4})", text)
+    if not match or max(map(int, match.groups())) > LONGEST_SIDE:
+        raise argparse.ArgumentTypeError(
+            f"got {text!r}, expected WIDTHxHEIGHT in px, such as 640x480, with sides of at most {LONGEST_SIDE}"
+        )
+    return int(match[1]), int(match[2])
+
+
 def add_thresholds(parser: argparse.ArgumentParser) -> None:
     """Arguments of the compiled post-processing."""
     what = "(default: what the artifact was compiled with)"
@@ -126,10 +153,14 @@ def load_vdsp(path: str | None) -> "VdspParams | None":
 
 
 def open_detector(
-    arguments: argparse.Namespace, prefix: Path, vdsp: str | None, decoders: int | None = 1
+    arguments: argparse.Namespace,
+    prefix: Path,
+    vdsp: str | None,
+    decoders: int | None = 1,
+    scale: float | None = None,
 ) -> "FaceDetector":
     """The artifact with the vdsp JSON and what the other options say; prints the detector's note to stderr."""
-    detector = opening(arguments, prefix, vdsp)(decoders=decoders)
+    detector = opening(arguments, prefix, vdsp)(decoders=decoders, scale=scale)
     if detector.note:
         print(detector.note, file=sys.stderr)
     return detector

@@ -10,7 +10,16 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from facedeploy.cli.options import add_device, add_draw, add_shape, add_thresholds, open_detector, seconds, workers
+from facedeploy.cli.options import (
+    add_device,
+    add_draw,
+    add_shape,
+    add_thresholds,
+    open_detector,
+    scale,
+    seconds,
+    workers,
+)
 from facedeploy.cli.statistics import add_statistics, new_meter, report_statistics
 from facedeploy.cli.video import add_video, check_images, frame_wh, run_video
 
@@ -36,6 +45,7 @@ GStreamer fills rows of BGR up to a multiple of 4 bytes, so ask it for a width t
   facedeploy run --video party.mp4 --model_prefix_path .../mod --format video --output faces.mp4
   gst-launch-1.0 -q v4l2src ! videoconvert ! video/x-raw,format=BGR,width=640,height=480 ! fdsink |
     facedeploy run --stdin 640x480 --drop late --model_prefix_path .../mod
+  ... | facedeploy run --stdin 640x480 --scale 0.4 --model_prefix_path .../mod
   ffmpeg -loglevel error -i party.mp4 -f rawvideo -pix_fmt bgr24 -s 640x480 - |
     facedeploy run --stdin 640x480 --model_prefix_path .../mod --output faces.jsonl"""
 
@@ -52,6 +62,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--save_dir", type=Path, help="with --file_path: where the prediction files go")
     add_device(parser)
     add_shape(parser)
+    add(
+        "--scale",
+        type=scale,
+        metavar="S",
+        help="see images at S times their size, 0.1 to 2, on the smallest of the artifact's canvases that has room "
+        "(default: fit them to the canvas); vamc compile --scales makes such canvases",
+    )
     add_draw(parser)
     add(
         "--instances",
@@ -124,7 +141,13 @@ def _run_images(arguments: argparse.Namespace) -> int:
     writer.refuse_among_images(found.root)
     processes = arguments.decoders or available_cores()
     decoders = processes if arguments.isolate else arguments.decoders  # A thread waits for each process.
-    detector = open_detector(arguments, arguments.model_prefix_path, arguments.vdsp_params_info, decoders=decoders)
+    detector = open_detector(
+        arguments,
+        arguments.model_prefix_path,
+        arguments.vdsp_params_info,
+        decoders=decoders,
+        scale=arguments.scale,
+    )
     identity = run_identity(detector, images, ignore_exif=arguments.ignore_exif, draw_threshold=draw_threshold)
     names = {image.name for image in images}
     failures, faces = [Failure.of(image.name, image.path, error) for image, error in found.refused], 0

@@ -107,7 +107,9 @@ def run_video(arguments: argparse.Namespace) -> int:
 
     if arguments.drop == "late" and arguments.instances is None:
         arguments.instances = 1  # Two frames side by side take longer than one after the other.
-    detector = open_detector(arguments, arguments.model_prefix_path, arguments.vdsp_params_info, decoders=0)
+    detector = open_detector(
+        arguments, arguments.model_prefix_path, arguments.vdsp_params_info, decoders=0, scale=arguments.scale
+    )
     kind: Kind = arguments.format or "jsonl"
     late = Newest(source) if arguments.drop == "late" else None
     works = (Work(str(number), pixels) for number, pixels in (source if late is None else late))

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from facedeploy.config.describe import describe_value, join_or
 from facedeploy.config.extra_ops import ExtraOps
-from facedeploy.config.fields import Count, Index, Pixels, Points, Text
+from facedeploy.config.fields import Count, Index, Pixels, Points, Seed, Text
 from facedeploy.config.process_ops import ProcessOp, canvas_hw, check_order
 from facedeploy.core.shown import shown
 
@@ -26,6 +26,7 @@ class Frontend:
 
     `params`: the file of the parameters, for types that have them beside the `checkpoint`, which is the net then.
     `ladder`: more shapes of the same input, which the artifact holds beside it with the same weights.
+    `random_weights`: a seed; parameters are drawn with it, and `params` is not read. Of type mxnet only.
     """
 
     type: Literal["onnx", "torchscript", "caffe", "mxnet"]
@@ -34,9 +35,15 @@ class Frontend:
     dtype: Literal["fp32"] = "fp32"
     ladder: tuple[Shape, ...] = ()
     params: Text | None = None
+    random_weights: Seed | None = None
 
     def __post_init__(self) -> None:
-        if self.params is None and self.type in PARAMETER_FILES:
+        if self.random_weights is not None and self.type != "mxnet":
+            raise ValueError(
+                f"random_weights: is for type mxnet only, the weights of {self.type} come from files; "
+                "`facedeploy export --random_weights SEED` writes ONNX files of its nets with such weights"
+            )
+        if self.params is None and self.random_weights is None and self.type in PARAMETER_FILES:
             raise ValueError(f"params: is missing, type {self.type} needs it: {PARAMETER_FILES[self.type]}")
         if self.params is not None and self.type not in PARAMETER_FILES:
             raise ValueError(
@@ -189,6 +196,13 @@ class BuildConfig:
 def notes(config: BuildConfig) -> tuple[str, ...]:
     """Lines for the log: keys that are accepted and do nothing, and names that mean another."""
     backend, lines = config.backend, list[str]()
+    frontend = config.frontend
+    if frontend.random_weights is not None:
+        unread = f", and {shown(frontend.params)} is not read" if frontend.params else ""
+        lines.append(
+            f"frontend.random_weights: weights are random, seed {frontend.random_weights}{unread}: "
+            "speed and numerics mean something, detections do not"
+        )
     if backend.type == "tvm_vacc":
         lines.append("backend.type: tvm_vacc means tvm here")
     lines += [

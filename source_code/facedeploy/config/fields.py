@@ -10,6 +10,7 @@ BY_TYPE: Any = Field(discriminator="type")  # Of a union of sections: the key `t
 Text = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]+$", description="text, on one line")]
 Count = Annotated[int, Field(ge=1, description="a whole number of 1 or more")]
 Index = Annotated[int, Field(ge=0, le=32_767, description="a whole number from 0 to 32767")]
+Seed = Annotated[int, Field(ge=0, le=2**63 - 1, description="a seed, a whole number of 0 or more")]
 Byte = Annotated[int, Field(ge=0, le=255, description="a whole number from 0 to 255")]
 Pixels = Annotated[int, Field(ge=1, le=32_767, description="a whole number from 1 to 32767")]
 Fraction = Annotated[float, Field(ge=0, le=1, description="a number from 0 to 1")]

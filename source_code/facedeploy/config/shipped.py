@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 
 from facedeploy.core.errors import ConfigError
 
-PATTERNS = ("build_in/build/*.yaml", "vdsp_params/*.json")
+BUILD, VDSP = "build_in/build/*.yaml", "vdsp_params/*.json"
 _INSTALLED = Path(__file__).parent / "shipped"
 _CHECKOUT = Path(__file__).parents[3]
 
@@ -19,10 +19,17 @@ class FoundConfig:
     shipped: bool
 
 
-def shipped_configs() -> dict[str, Path]:
-    """What comes with facedeploy: `build_in/build/x.yaml` and `vdsp_params/y.json` -> the file."""
+def shipped_configs(*patterns: str) -> dict[str, Path]:
+    """What comes with facedeploy: `build_in/build/x.yaml` and `vdsp_params/y.json` -> the file.
+
+    All, or those of BUILD or VDSP.
+    """
     root = _INSTALLED if _INSTALLED.is_dir() else _CHECKOUT
-    return {path.relative_to(root).as_posix(): path for pattern in PATTERNS for path in sorted(root.glob(pattern))}
+    return {
+        path.relative_to(root).as_posix(): path
+        for pattern in patterns or (BUILD, VDSP)
+        for path in sorted(root.glob(pattern))
+    }
 
 
 def find_config(path: str | Path) -> FoundConfig:

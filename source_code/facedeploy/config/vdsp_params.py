@@ -29,13 +29,15 @@ class Geometry:
     """Where the source lies on the canvas, px.
 
     It is resized to `resize_hw` (into it, centered and with its aspect, if `keep_aspect`). That area's top left corner
-    is at `origin_xy` of the canvas, negative for a crop.
+    is at `origin_xy` of the canvas, negative for a crop. With a `scale` the area's corner is the source's, which is
+    resized to so many times its own size, and must fit into the area.
     """
 
     canvas_hw: tuple[int, int]
     resize_hw: tuple[int, int]
     keep_aspect: bool
     origin_xy: tuple[int, int] = (0, 0)
+    scale: float | None = None
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,22 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from facedeploy.core.errors import ConfigError
+
 FloatArray = npt.NDArray[np.floating]
+
+SCALES = (0.1, 2.0)  # The least and the largest, as faster-mobile-retinaface has them.
+
+
+def check_scale(scale: float) -> None:
+    """Raise ConfigError for a scale that images are not seen at."""
+    if not SCALES[0] <= scale <= SCALES[1]:
+        raise ConfigError(f"scale: got {scale:g}, expected a number from {SCALES[0]:g} to {SCALES[1]:g}")
+
+
+def scaled(sides: tuple[int, int], scale: float) -> tuple[int, int]:
+    """Both sides, px, times `scale`; rounded half to even, as OpenCV's resize does it, and never less than 1 px."""
+    return max(1, round(sides[0] * scale)), max(1, round(sides[1] * scale))
 
 
 @dataclass(frozen=True)
@@ -29,7 +44,7 @@ class Letterbox:
         """
         (source_h, source_w), (canvas_h, canvas_w) = source_hw, canvas_hw
         ratio = min(canvas_w / source_w, canvas_h / source_h)
-        content_h, content_w = max(1, round(source_h * ratio)), max(1, round(source_w * ratio))
+        content_h, content_w = scaled(source_hw, ratio)
         offset_xy = ((canvas_w - content_w) // 2, (canvas_h - content_h) // 2)
         return cls(source_hw, canvas_hw, (content_h, content_w), offset_xy)
 

@@ -1,7 +1,8 @@
 """The run time's adapter: what the fused preprocessing operator does to one image."""
 
 from facedeploy.config.vdsp_params import VdspParams
-from facedeploy.core.letterbox import Letterbox
+from facedeploy.core.errors import ImageError
+from facedeploy.core.letterbox import Letterbox, scaled
 from facedeploy.core.normalization import ColorOrder, Normalization
 from facedeploy.image import operations
 from facedeploy.image.operations import Pixels, Tensor
@@ -41,10 +42,31 @@ def normalization_from_vdsp(params: VdspParams) -> Normalization:
 
 
 def letterbox(params: VdspParams, source_hw: tuple[int, int]) -> Letterbox:
-    """Where the operator lays a source of (height, width) px; `to_source` of it leads detections back."""
+    """Where the operator lays a source of (height, width) px; `to_source` of it leads detections back.
+
+    Raises ImageError for a source that is too large for its canvas at `geometry.scale`.
+    """
     geometry = params.geometry
+    if geometry.scale is not None:
+        content_hw = scaled(source_hw, geometry.scale)
+        if not fits(content_hw, geometry.resize_hw):
+            raise ImageError(
+                f"an image of {_text(source_hw)} is {_text(content_hw)} at scale {geometry.scale:g}, "
+                f"the canvas {_text(geometry.resize_hw)} (height x width) has no room for it: take a lower scale, or "
+                "compile larger canvases (facedeploy compile --scales)"
+            )
+        return Letterbox(source_hw, geometry.canvas_hw, content_hw, geometry.origin_xy)
     area = Letterbox(source_hw, geometry.resize_hw, geometry.resize_hw, (0, 0))
     if geometry.keep_aspect:
         area = Letterbox.fit(source_hw, geometry.resize_hw)
     offset_xy = (area.offset_xy[0] + geometry.origin_xy[0], area.offset_xy[1] + geometry.origin_xy[1])
     return Letterbox(source_hw, geometry.canvas_hw, area.content_hw, offset_xy)
+
+
+def fits(content_hw: tuple[int, int], area_hw: tuple[int, int]) -> bool:
+    """Whether an area, (height, width) px, has room for what is so large."""
+    return content_hw[0] <= area_hw[0] and content_hw[1] <= area_hw[1]
+
+
+def _text(hw: tuple[int, int]) -> str:
+    return f"{hw[0]}x{hw[1]}"

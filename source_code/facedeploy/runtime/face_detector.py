@@ -13,7 +13,7 @@ from facedeploy.core.normalization import ColorOrder, NormaType
 from facedeploy.image.operations import Pixels
 from facedeploy.image.vdsp import normalization_from_vdsp
 from facedeploy.runtime.graph import Graph, Operator, Stage
-from facedeploy.runtime.ladder import Canvas, on_canvas, rungs_for
+from facedeploy.runtime.ladder import Canvas, at_scale, on_canvas, rungs_for
 from facedeploy.runtime.meter import StreamMeter
 from facedeploy.runtime.model import Model
 from facedeploy.runtime.operator import Decode, Infer, Preprocess, ToSource, Work
@@ -83,6 +83,7 @@ class FaceDetector:
         nms_threshold: float | None = None,
         max_detections: int | None = None,
         canvas: Canvas | None = None,
+        scale: float | None = None,
         batch: int | None = None,
         instances: int | None = 1,
         decoders: int | None = 1,
@@ -92,7 +93,9 @@ class FaceDetector:
         """Open `.../mod`. Without `vdsp_params`: letterbox to the artifact's canvas, normalization of its manifest.
 
         Of an artifact with several shapes, `canvas` is the one to use, (height, width) px, or "nearest": for each image
-        the smallest of those that show it largest. It defaults to the JSON's, else to the artifact's first. A call
+        the smallest of those that show it largest. It defaults to the JSON's, else to the artifact's first. With a
+        `scale`, 0.1 to 2, images are not fitted to the canvas but seen at so many times their size, by default on the
+        smallest canvas that has room; one that has room on none is an error of that image. A call
         takes up to `batch` images, by default as many as the artifact's first shape. Thresholds and `max_detections`
         default to the manifest's. `instances`, `threads` and `device`: see `Model.open_instances`; one instance answers
         soonest, one for each CPU does most. `decoders` None: as many as there are CPUs; where there is an instance for
@@ -114,6 +117,8 @@ class FaceDetector:
         except ValueError as error:
             raise ConfigError(str(error)) from error
         params = vdsp_params or letterbox_params(artifact)
+        if scale is not None:
+            params, canvas = at_scale(params, scale), canvas or "nearest"
         rungs = rungs_for(artifact, params.canvas_hw, canvas, batch)
         canvases = [on_canvas(params, hw) for hw in dict.fromkeys(rung.canvas_hw for rung in rungs)]
         wanted, built = normalization_from_vdsp(params), manifest.normalization

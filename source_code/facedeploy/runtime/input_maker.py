@@ -10,11 +10,11 @@ import numpy.typing as npt
 
 from facedeploy.artifact.manifest import LETTERBOX, Rung
 from facedeploy.config.vdsp_params import VdspParams
-from facedeploy.core.letterbox import Letterbox
+from facedeploy.core.letterbox import Letterbox, scaled
 from facedeploy.core.normalization import ColorOrder, Normalization
 from facedeploy.image import operations
 from facedeploy.image.operations import Pixels
-from facedeploy.image.vdsp import letterbox, to_canvas
+from facedeploy.image.vdsp import fits, letterbox, to_canvas
 from facedeploy.runtime.results import Pool
 
 MOST_BYTES = 2**31 - 1  # Of an image, that the compiled function counts.
@@ -91,25 +91,35 @@ class InputMaker:
         """The shape of the batches."""
         return self._layout.rung
 
-    def lay(self, image: Pixels, order: ColorOrder, batch: Batch, position: int) -> Letterbox:
-        """Make (h, w, 3) u8 in `order` that image of the batch. Returns where it lies on the canvas."""
-        box: Letterbox = self._letterbox((image.shape[0], image.shape[1]))
+    def place(self, source_hw: tuple[int, int]) -> Letterbox:
+        """Where an image of that size lies on the canvas. Raises ImageError where there is no room for it."""
+        box: Letterbox = self._letterbox(source_hw)
+        return box
+
+    def lay(self, image: Pixels, order: ColorOrder, box: Letterbox, batch: Batch, position: int) -> None:
+        """Make (h, w, 3) u8 in `order` that image of the batch; `box` is its place."""
         if self._resizes and image.size <= MOST_BYTES:
             swap = order != self.params.color_order
             self._layout.lay(image, box, batch, position, swap=swap, fill=self.params.fill)
         else:
             self._layout.put(to_canvas(image, self.params, order)[0], batch, position)
-        return box
 
 
-def nearest(canvases: Sequence[tuple[int, int]], source_hw: tuple[int, int]) -> tuple[int, int]:
-    """Of the canvases, (height, width) px, that show an image of that size largest: the one with the least padding."""
+def nearest(canvases: Sequence[VdspParams], source_hw: tuple[int, int]) -> VdspParams:
+    """Of the canvases that show an image of that size, (height, width) px, largest: the one with the least padding.
+
+    With a `scale`, which all of them have then, the smallest canvas that has room; where none has, the largest.
+    """
     if len(canvases) == 1:
         return canvases[0]
     height, width = source_hw
 
-    def suits(canvas_hw: tuple[int, int]) -> tuple[int, int]:
-        canvas_h, canvas_w = canvas_hw
+    def suits(params: VdspParams) -> tuple[int, int]:
+        canvas_h, canvas_w = params.canvas_hw
+        scale = params.geometry.scale
+        if scale is not None:
+            has_room = fits(scaled(source_hw, scale), params.canvas_hw)
+            return has_room, canvas_h * canvas_w * (-1 if has_room else 1)
         return min(canvas_h * width, canvas_w * height), -canvas_h * canvas_w
 
     return max(canvases, key=suits)

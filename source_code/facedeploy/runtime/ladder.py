@@ -8,6 +8,7 @@ from facedeploy.artifact.manifest import Rung
 from facedeploy.artifact.store import Artifact
 from facedeploy.config.vdsp_params import VdspParams
 from facedeploy.core.errors import ConfigError, ShapeError
+from facedeploy.core.letterbox import check_scale
 
 Canvas = tuple[int, int] | Literal["nearest"]  # Height and width, px; or all that there are, to choose for each image.
 
@@ -52,6 +53,21 @@ def on_canvas(params: VdspParams, canvas_hw: tuple[int, int]) -> VdspParams:
             f"does not say where on one of {_text(canvas_hw)}: leave --canvas out, or take a JSON that uses it all"
         )
     return replace(params, geometry=replace(geometry, canvas_hw=canvas_hw, resize_hw=canvas_hw))
+
+
+def at_scale(params: VdspParams, scale: float) -> VdspParams:
+    """The same for images at so many times their own size, the top left corners of image and canvas being one.
+
+    Raises ConfigError for a scale that is none, or where an image does not have the whole canvas, or not its aspect.
+    """
+    check_scale(scale)
+    geometry = params.geometry
+    if not geometry.keep_aspect or geometry.resize_hw != geometry.canvas_hw or geometry.origin_xy != (0, 0):
+        raise ConfigError(
+            "the vdsp JSON says another size of images than a scale does (it resizes, crops or pads): "
+            "leave --scale out, or take a JSON of a plain letterbox"
+        )
+    return replace(params, geometry=replace(geometry, scale=scale))
 
 
 def _text(canvas_hw: tuple[int, int] | None) -> str:

@@ -78,13 +78,13 @@ class Preprocess:
 
     def __init__(self, makers: Sequence[InputMaker]) -> None:
         """`makers` are one for each shape."""
-        self._by_canvas: dict[tuple[int, int], list[InputMaker]] = {}
+        self._by_canvas: dict[tuple[int, int], list[InputMaker]] = {maker.rung.canvas_hw: [] for maker in makers}
         for maker in sorted(makers, key=lambda maker: -maker.rung.batch):
-            self._by_canvas.setdefault(maker.rung.canvas_hw, []).append(maker)
-        self._canvases = tuple(dict.fromkeys(maker.rung.canvas_hw for maker in makers))
+            self._by_canvas[maker.rung.canvas_hw].append(maker)
+        self._canvases = [makers[0].params for makers in self._by_canvas.values()]
 
     def __call__(self, unit: Unit) -> Unit:
-        """Fill `batch`, `position` and `letterbox`, or set `error` when the pixels are not an image's.
+        """Fill `batch`, `position` and `letterbox`, or set `error`: not the pixels of an image, or one without room.
 
         The rest of a batch that fewer images go in is anything: what the model makes of that is dropped.
         """
@@ -94,11 +94,13 @@ class Preprocess:
                 continue
             try:
                 check_pixels(work.image)
+                source_hw = work.image.shape[0], work.image.shape[1]
+                canvas_hw = nearest(self._canvases, source_hw).canvas_hw
+                work.letterbox = self._by_canvas[canvas_hw][0].place(source_hw)
             except FacedeployError as error:
                 work.error = error
                 continue
-            hw = nearest(self._canvases, (work.image.shape[0], work.image.shape[1]))
-            groups.setdefault(hw, []).append(work)
+            groups.setdefault(canvas_hw, []).append(work)
         for canvas_hw, works in groups.items():
             makers, start = self._by_canvas[canvas_hw], 0
             while left := works[start:]:
@@ -112,7 +114,8 @@ def _lay(maker: InputMaker, works: Sequence[Work]) -> None:
     batch = maker.new_batch()
     for position, work in enumerate(works):
         assert work.image is not None
-        work.letterbox = maker.lay(work.image, work.order, batch, position)
+        assert work.letterbox is not None
+        maker.lay(work.image, work.order, work.letterbox, batch, position)
         work.batch, work.position = batch, position
 
 

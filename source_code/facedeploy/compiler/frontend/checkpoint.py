@@ -1,6 +1,7 @@
 """The file that a build config's `frontend` names, as an ONNX model."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -62,12 +63,15 @@ def read_checkpoint(path: Path, frontend: Frontend) -> Any:
         case "torchscript":
             return torchscript_to_onnx(path, image_spec(frontend))
         case "caffe":
-            return foreign_to_onnx(import_caffe, path, find_params(frontend), frontend.shapes)
+            return foreign_to_onnx(partial(import_caffe, path, find_params(frontend)), path, frontend.shapes)
         case "mxnet":
             require("onnx", "compile", "Importing an MXNet model")
-            from facedeploy.importers.mxnet.import_mxnet import import_mxnet
+            from facedeploy.importers.mxnet.import_mxnet import import_mxnet, import_random
 
-            return foreign_to_onnx(import_mxnet, path, find_params(frontend), frontend.shapes)
+            seed = frontend.random_weights
+            if seed is not None:
+                return foreign_to_onnx(partial(import_random, path, seed), path, frontend.shapes)
+            return foreign_to_onnx(partial(import_mxnet, path, find_params(frontend)), path, frontend.shapes)
 
 
 def _absence(path: Path) -> str:

@@ -9,15 +9,13 @@ from facedeploy.core.errors import CompileError
 Shape = tuple[int, int, int, int]
 
 
-def foreign_to_onnx(
-    importer: Callable[[Path, Path, Shape], Any], net: Path, params: Path, shapes: Sequence[Shape]
-) -> Any:
-    """The onnx.ModelProto at the first of the shapes (NCHW), by `import_caffe` or `import_mxnet`.
+def foreign_to_onnx(importer: Callable[[Shape], Any], net: Path, shapes: Sequence[Shape]) -> Any:
+    """The onnx.ModelProto at the first of the shapes (NCHW), by what imports `net` at one.
 
-    Raises what these raise; CompileError where another shape is not had by the same nodes, since the net crops, or pads
+    Raises what that raises; CompileError where another shape is not had by the same nodes, since the net crops, or pads
     what it pools, as its sizes need it.
     """
-    model, *others = (importer(net, params, shape) for shape in shapes)
+    model, *others = map(importer, shapes)
     for shape, other in zip(shapes[1:], others, strict=True):
         if list(other.graph.node) != list(model.graph.node):
             raise CompileError(
