@@ -1,6 +1,7 @@
 """The journal of a dataset run: what is done, whenever the process that wrote it was killed."""
 
 import errno
+import fcntl
 import json
 import subprocess
 import sys
@@ -153,3 +154,37 @@ def test_full_disk_is_one_sentence_and_what_was_done_stays(path, tmp_path, full_
         assert caught.value.__cause__.errno in (errno.EFBIG, errno.ENOSPC)
     assert path.stat().st_size == size + 3
     assert reopened(tmp_path) == {"top", "ü/é", "0--Parade/a b"}
+
+
+def test_nothing_follows_a_line_that_was_cut_off(path, tmp_path, full_disk):
+    """Not even when there is room again: it would be part of that line."""
+    with open_journal(tmp_path, RUN, NAMES, resume=True) as journal:
+        for room in (path.stat().st_size + 3, 1 << 20):
+            with full_disk(room), pytest.raises(DataError, match=r"run\.journal: cannot be written"):
+                journal.add("a.b.c")
+    assert reopened(tmp_path) == {"top", "ü/é", "0--Parade/a b"}
+
+
+def test_finished_journal_has_the_order_of_the_images(path, tmp_path):
+    with open_journal(tmp_path, RUN, NAMES, resume=True) as journal:
+        journal.add("a.b.c")
+        journal.finish(["0--Parade/a b", "a.b.c", "top"])
+    assert path.read_text(encoding="utf-8").splitlines()[1:] == ["0--Parade/a b", "a.b.c", "top"]
+    assert reopened(tmp_path) == {"0--Parade/a b", "a.b.c", "top"}
+
+
+def test_run_that_waited_for_the_end_of_another_has_the_journal_that_is_there(path, tmp_path, monkeypatch):
+    """Between opening and locking, another run ends, and puts its finished journal in the place of what is open."""
+    true, finished = fcntl.flock, []
+
+    def lock(file, how):
+        if not finished:
+            finished.append(True)
+            path.with_name("new").write_bytes(path.read_bytes())
+            path.with_name("new").rename(path)
+        true(file, how)
+
+    monkeypatch.setattr(fcntl, "flock", lock)
+    with open_journal(tmp_path, RUN, NAMES, resume=True) as journal:
+        journal.add("a.b.c")
+        assert path.read_text(encoding="utf-8").splitlines()[-1] == "a.b.c"

@@ -96,7 +96,7 @@ def test_precisions_are_columns(command, int8_words, compiled, tmp_path):
 
 def test_mistakes_are_one_sentence(refused, words, tiny_artifact, tmp_path):
     assert "got '640', expected WIDTHxHEIGHT in px, such as 640x480" in refused(*words("--sizes", "640"))
-    assert "expected WIDTHxHEIGHT in px" in refused(*words("--sizes", "640x10000"))
+    assert "expected WIDTHxHEIGHT in px" in refused(*words("--sizes", "640x20000"))
     assert "threads: got 256, this process can use" in refused(*words("--threads", "256"))
     assert "--iterations: got 19, a median takes 20 or more" in refused(*words("--iterations", "19"))
     assert "got suffix '.gif'" in refused(*words("--plot", tmp_path / "l.gif"))

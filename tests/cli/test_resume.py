@@ -53,7 +53,8 @@ def test_resumed_run_ends_with_the_bytes_of_a_whole_one(run, photos, tmp_path, m
             assert (code, error.splitlines()[-1]) == (130, "facedeploy run: interrupted")
         assert journaled(folder) == journaled(tmp_path / "whole")[:count]
         (folder / "0--Parade").mkdir(exist_ok=True)
-        (folder / "0--Parade" / ".partial-0123.txt").write_text("half writ")
+        for place in (folder, folder / "0--Parade"):
+            (place / ".partial-0123.txt").write_text("half writ")
         with monkeypatch.context() as patch:
             written = stop_after(patch, None)
             code, out, error = run(*words, "--resume", save_dir=folder)

@@ -193,7 +193,7 @@ def test_thresholds_are_arguments(run, tmp_path):
         (["--nms_threshold", "nan"], "argument --nms_threshold: got 'nan'"),
         (["--draw_threshold", "x"], "argument --draw_threshold: got 'x'"),
         (["--decoders", "100000"], "argument --decoders: got '100000', expected a whole number from 1 to 256"),
-        (["--scale", "3"], "argument --scale: scale: got 3, expected a number from 0.1 to 2"),
+        (["--scale", "3"], "argument --scale: got 3, expected a number from 0.1 to 2"),
         (["--scale", "small"], "argument --scale: got 'small', expected a number such as 0.4"),
         (["--threads", "200"], "threads: got 200, this process can use"),
         (["--vdsp_params_info", "nowhere.json"], "nowhere.json: there is no such file"),

@@ -176,7 +176,7 @@ def net_config(exported_net: ExportReport, make_config: MakeConfig, tmp_path_fac
 
 @pytest.fixture(scope="session")
 def net_artifact(net_config: BuildConfig) -> Artifact:
-    """The exported net, compiled for this machine with a pixels entry and post-processing."""
+    """The exported net, compiled for this machine with normalization and post-processing."""
     return compile_model(net_config)
 
 

@@ -1,4 +1,4 @@
-"""mobilenet0.25, compiled whole: float entry, pixels entry, post-processing, manifest."""
+"""mobilenet0.25, compiled whole: float input, pixels, post-processing, manifest."""
 
 import hashlib
 import os
@@ -51,7 +51,7 @@ def test_outputs_are_those_of_onnxruntime(
     check_close(outputs, run_onnx(exported_net.onnx.path, tensor))
 
 
-def test_pixels_entry_equals_the_float_entry_to_the_bit(model: Model, pixels: np.ndarray, outputs: Outputs) -> None:
+def test_pixels_give_what_their_floats_give_to_the_bit(model: Model, pixels: np.ndarray, outputs: Outputs) -> None:
     for name, array in model.infer_pixels(pixels).items():
         np.testing.assert_array_equal(array, outputs[name])
 

@@ -2,6 +2,8 @@
 
 import fcntl
 import json
+import os
+import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from io import FileIO
@@ -26,25 +28,26 @@ class Journal:
 
     def __init__(self, file: FileIO, path: Path, header: str, done: frozenset[str]) -> None:
         self._file, self._path, self._header, self.done = file, path, header, done
-        self._lines = list(done)
+        self._lock = threading.Lock()
+        self._failure: DataError | None = None
 
     def add(self, name: str) -> None:
-        """Note that an image's results are on disk. Raises DataError when the disk does not take it."""
-        try:
-            _write(self._file, f"{name}\n")
-        except OSError as error:
-            raise _not_written(self._path, error) from error
-        self._lines.append(name)
+        """Note that an image's results are on disk. Raises DataError when this line or one before was not taken."""
+        with self._lock:
+            if self._failure:
+                raise self._failure  # A line behind a part of one would be part of it.
+            try:
+                _write(self._file, f"{name}\n")
+            except OSError as error:
+                self._failure = _not_written(self._path, error)
+                raise self._failure from error
 
     def finish(self, names: Iterable[str]) -> None:
-        """Put the lines in the order of these images; nothing is added later.
+        """Have a line for each of these images, in their order; nothing is added later. Raises DataError.
 
-        So the file does not tell how often a run was stopped, or how many threads it had. Raises DataError.
+        So the file does not tell how often a run was stopped, or how many threads it had.
         """
-        done = set(self._lines)
-        write_text(
-            self._path, "".join(f"{line}\n" for line in (self._header, *(name for name in names if name in done)))
-        )
+        write_text(self._path, "".join(f"{line}\n" for line in (self._header, *names)))
 
 
 @contextmanager
@@ -59,9 +62,7 @@ def open_journal(folder: Path, run: Mapping[str, Any], names: Collection[str], r
     header = json.dumps(run)
     with _said_of(path):
         folder.mkdir(parents=True, exist_ok=True)
-        file = path.open("a+b", buffering=0)
-    with file:
-        _lock(file, path)
+    with _locked(path) as file:
         with _said_of(path):
             lines, whole = _lines(file, path)
             then = _header(lines[0], path) if lines else None
@@ -90,14 +91,32 @@ def _not_written(path: Path, error: OSError) -> DataError:
     return DataError(f"{path}: cannot be written ({error.strerror or error})")
 
 
-def _lock(file: FileIO, path: Path) -> None:
-    """Hold the journal until it is closed or this process ends, however that happens."""
+@contextmanager
+def _locked(path: Path) -> Iterator[FileIO]:
+    """The journal, held until the block or this process ends, however that happens."""
+    while True:
+        with _said_of(path):
+            file = path.open("a+b", buffering=0)
+        with file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise DataError(
+                    f"{path}: another run is writing there: wait for its end, or give another --save_dir"
+                ) from None
+            except OSError:
+                pass  # A file system without locks.
+            if _is(file, path):
+                yield file
+                return
+            # A run that ended just now has put another file in its place.
+
+
+def _is(file: FileIO, path: Path) -> bool:
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise DataError(f"{path}: another run is writing there: wait for its end, or give another --save_dir") from None
-    except OSError:
-        return  # A file system without locks.
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _write(file: FileIO, text: str) -> None:

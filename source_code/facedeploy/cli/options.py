@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 MOST_WORKERS = 256  # Threads, instances, processes: more is a slip of the keyboard.
 LONGEST_SECONDS = 86400  # A day.
-LONGEST_SIDE = 8192  # px.
+LONGEST_SIDE = 1 << 14  # px of a frame, or of a random image.
 VGA = (640, 480)  # Width and height, px.
 
 
@@ -108,7 +108,7 @@ def scale(text: str) -> float:
         value = float(text)
         check_scale(value)
     except ConfigError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
+        raise argparse.ArgumentTypeError(str(error).removeprefix("scale: ")) from None
     except ValueError:
         raise argparse.ArgumentTypeError(f"got {text!r}, expected a number such as 0.4") from None
     return value
@@ -116,12 +116,13 @@ def scale(text: str) -> float:
 
 def size_wh(text: str) -> tuple[int, int]:
     """`640x480` -> (640, 480), width and height."""
-    match = re.fullmatch(r"([1-9][0-9]{0,4})x([1-9][0-9]{0,4})", text)
-    if not match or max(map(int, match.groups())) > LONGEST_SIDE:
+    match = re.fullmatch(r"([0-9]{1,5})x([0-9]{1,5})", text)
+    width, height = (int(match[1]), int(match[2])) if match else (0, 0)
+    if not all(1 <= side <= LONGEST_SIDE for side in (width, height)):
         raise argparse.ArgumentTypeError(
-            f"got {text!r}, expected WIDTHxHEIGHT in px, such as 640x480, with sides of at most {LONGEST_SIDE}"
+            f"got {text!r}, expected WIDTHxHEIGHT in px, such as 640x480, each from 1 to {LONGEST_SIDE}"
         )
-    return int(match[1]), int(match[2])
+    return width, height
 
 
 def add_thresholds(parser: argparse.ArgumentParser) -> None:

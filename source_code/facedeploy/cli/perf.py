@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from facedeploy.cli.options import (
+    LONGEST_SIDE,
     add_device,
     add_shape,
     add_thresholds,
@@ -38,7 +39,6 @@ Each instance runs batch after batch, as fast as it can (closed loop). With --ra
 whether or not earlier ones are done (open loop): latency counts from a request's arrival, its wait for a free instance
 included. The warm-up before lasts until calls take as long as one another."""
 
-LONGEST_SIDE = 1 << 14  # px of a random image.
 MOST_FILES = 64  # Real images, which lie in memory decoded.
 HIGHEST_RATE = 1e6  # Requests a second.
 

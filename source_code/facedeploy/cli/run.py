@@ -18,16 +18,18 @@ from facedeploy.cli.options import (
     open_detector,
     scale,
     seconds,
+    size_wh,
     workers,
 )
 from facedeploy.cli.statistics import add_statistics, new_meter, report_statistics
-from facedeploy.cli.video import add_video, check_images, frame_wh, run_video
+from facedeploy.cli.video import add_video, check_images, run_video
 
 if TYPE_CHECKING:
     from facedeploy.runtime.operator import Decode
 
 DECODE_TIMEOUT = 20.0
 AT_ONCE = 4  # Images that a stage takes, which spares a fifth of the CPU time beside the model and decoding.
+AT_ONCE_BYTES = 1 << 26  # Of float input that they make: of 4K canvases, fewer images.
 LEAST_TURNS = 8  # Of an instance: with fewer images, fewer at once, so that all instances have their share.
 
 DESCRIPTION = """Stream images through an artifact and write WIDER FACE prediction files; or a video, frame by frame.
@@ -55,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     source = parser.add_mutually_exclusive_group(required=True).add_argument
     source("--file_path", type=Path, help="an image, a folder (flat or WIDER FACE's tree), or a list")
-    source("--stdin", type=frame_wh, metavar="WIDTHxHEIGHT", help="raw BGR frames off standard input, without gaps")
+    source("--stdin", type=size_wh, metavar="WIDTHxHEIGHT", help="raw BGR frames off standard input, without gaps")
     source("--video", type=Path, metavar="FILE", help="a video file that OpenCV can read")
     add("--model_prefix_path", required=True, type=Path, help="the artifact: .../mod")
     add("--vdsp_params_info", help="vdsp JSON (default: what the artifact was built for)")
@@ -165,7 +167,9 @@ def _run_images(arguments: argparse.Namespace) -> int:
         works = (Work(image.name, image.path) for image in left)
         writing = replace(writer, wrote_all=journal.add)
         meter, then = new_meter(arguments), (Stage("write", [writing], joined=True),)
-        at_once = max(1, min(AT_ONCE, len(left) // (LEAST_TURNS * len(detector.instances))))
+        instances = detector.instances
+        fitting = AT_ONCE_BYTES // instances[0][0].rung.input.bytes
+        at_once = max(1, min(AT_ONCE, fitting, len(left) // (LEAST_TURNS * len(instances))))
         stream = detector.run_async(works, then=then, at_once=at_once, decode=decode, meter=meter, cancel=cancel)
         with closing(stream) as done:
             for work in tqdm(done, total=len(images), initial=earlier, unit="image", disable=None):
@@ -174,8 +178,9 @@ def _run_images(arguments: argparse.Namespace) -> int:
                 elif work.detections is not None:
                     faces += len(work.detections)
         took = time.monotonic() - started
-        journal.finish(image.name for image in images)
         write_failures(arguments.save_dir, failures)
+        failed = {failure.name for failure in failures}
+        journal.finish(image.name for image in images if image.name not in failed)
     print(
         f"{total - earlier - len(failures)} images, {faces} boxes, {took:.1f} s, {len(left) / took:.1f} images/s; "
         f"written to {arguments.save_dir}" + (f"; {earlier} images were done before" if earlier else "")

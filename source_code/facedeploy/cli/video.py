@@ -4,7 +4,6 @@ import argparse
 import contextlib
 import gc
 import os
-import re
 import sys
 import time
 from io import FileIO
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
     from facedeploy.video.raw_frames import RawFrames
     from facedeploy.video.video_file import VideoFile
 
-LONGEST_SIDE = 1 << 14  # px of a frame.
 PIPE_BYTES = 1 << 20  # The most that Linux grants anybody: a frame in a read or two, where 64 KiB would take 15.
 FPS = 25.0  # Of a video that is written from frames that do not tell.
 
@@ -32,17 +30,6 @@ def add_video(parser: argparse.ArgumentParser) -> None:
     add("--format", choices=["jsonl", "video", "raw"], help="what to write (default jsonl); the last two are annotated")
     add("--output", type=Path, help="the file to write (default: standard output); --format video: an .mp4 or .avi")
     add("--fps", type=_fps, help=f"frames/s of --format video (default: the input's, {FPS:g} where it does not tell)")
-
-
-def frame_wh(text: str) -> tuple[int, int]:
-    """`WIDTHxHEIGHT`, px."""
-    match = re.fullmatch(r"([0-9]{1,5})x([0-9]{1,5})", text)
-    wh = (int(match[1]), int(match[2])) if match else (0, 0)
-    if not all(1 <= side <= LONGEST_SIDE for side in wh):
-        raise argparse.ArgumentTypeError(
-            f"got {text!r}, expected WIDTHxHEIGHT in px, such as 640x480, each from 1 to {LONGEST_SIDE}"
-        )
-    return wh
 
 
 def _fps(text: str) -> float:

@@ -77,7 +77,7 @@ class PredictionWriter:
 
     def remove_partial(self, names: Iterable[str]) -> None:
         """Remove what a killed run was writing when it was killed, where the results of `names` go."""
-        for folder in {name.rpartition("/")[0] for name in names}:
+        for folder in {"", *(name.rpartition("/")[0] for name in names)}:  # The journal lies in the first.
             remove_partial(self.folder / folder)
 
     def _predictions(self, name: str) -> str:

@@ -6,16 +6,16 @@ from dataclasses import replace
 from facedeploy.config.build_config import BuildConfig
 from facedeploy.core.letterbox import scaled
 
-COARSEST = 32  # px: the stride of a model whose head is not known.
+COARSEST = 32  # px: the stride that nets go down to, even where their heads do not.
 
 
 def with_scales(config: BuildConfig, scales: Sequence[float], frame_wh: tuple[int, int]) -> BuildConfig:
     """The config with a shape more in `frontend.ladder` for frames of (width, height) px at each of the scales.
 
-    Sides are rounded up to multiples of the head's coarsest stride, so that grids of all strides cover the same; a
-    shape that is there already is not added. `FaceDetector.from_artifact` with a `scale` takes them.
+    Sides are rounded up to multiples of the net's coarsest stride, so that grids of all strides cover the same; a shape
+    that is there already is not added. `FaceDetector.from_artifact` with a `scale` takes them.
     """
-    stride = max(config.graph.extra_ops.params.strides) if config.graph else COARSEST
+    stride = max(COARSEST, *(config.graph.extra_ops.params.strides if config.graph else ()))
     frontend = config.frontend
     batch, channels = frontend.shape_nchw[:2]
     shapes = list(frontend.shapes)

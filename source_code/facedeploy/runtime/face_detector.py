@@ -95,13 +95,13 @@ class FaceDetector:
         Of an artifact with several shapes, `canvas` is the one to use, (height, width) px, or "nearest": for each image
         the smallest of those that show it largest. It defaults to the JSON's, else to the artifact's first. With a
         `scale`, 0.1 to 2, images are not fitted to the canvas but seen at so many times their size, by default on the
-        smallest canvas that has room; one that has room on none is an error of that image. A call
-        takes up to `batch` images, by default as many as the artifact's first shape. Thresholds and `max_detections`
-        default to the manifest's. `instances`, `threads` and `device`: see `Model.open_instances`; one instance answers
-        soonest, one for each CPU does most. `decoders` None: as many as there are CPUs; where there is an instance for
-        each, none but these, which spares an image its way from one CPU's caches to another's. Raises ArtifactError,
-        DeviceError, ConfigError for a threshold out of range or a JSON whose layout cannot be had on another canvas,
-        and ShapeError for a canvas or batch that the artifact lacks.
+        smallest canvas that has room; one that has room on none is an error of that image. A call takes up to `batch`
+        images, by default as many as the artifact's first shape. Thresholds and `max_detections` default to the
+        manifest's. `instances`, `threads` and `device`: see `Model.open_instances`; one instance answers soonest, one
+        for each CPU does most. `decoders` None: as many as there are CPUs; where there is an instance for each, none
+        but these, which spares an image its way from one CPU's caches to another's. Raises ArtifactError, DeviceError,
+        ConfigError for a threshold or scale out of range or a JSON whose layout cannot be had on another canvas or at a
+        scale, and ShapeError for a canvas or batch that the artifact lacks.
         """
         models = Model.open_instances(prefix, instances, device=device, threads=threads)
         artifact, manifest = models[0].artifact, models[0].manifest

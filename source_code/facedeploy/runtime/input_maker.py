@@ -18,6 +18,7 @@ from facedeploy.image.vdsp import fits, letterbox, to_canvas
 from facedeploy.runtime.results import Pool
 
 MOST_BYTES = 2**31 - 1  # Of an image, that the compiled function counts.
+MOST_BATCHES = 256  # That are kept: what a stream has under way is fewer on any machine.
 SIZES = 256  # Of images, whose place on the canvas is remembered.
 
 
@@ -45,7 +46,7 @@ class BatchLayout:
         self.function = library.get_function(name, True) if library.implements_function(name, True) else None
         floats = () if integers else (wanted.scale, *wanted.mean, *wanted.std)
         self._numbers = tuple(map(float, floats))
-        self._batches = Pool([integers.tensor if integers else rung.input])
+        self._batches = Pool([integers.tensor if integers else rung.input], most=MOST_BATCHES)
 
     def new_batch(self) -> Batch:
         """One that nobody else refers to; its content is anything."""

@@ -50,11 +50,19 @@ class IntegerNet(Net):
         return self.add("DequantizeLinear", quantized, *parameters, **attributes)
 
     def integer_conv(
-        self, source: str, inputs: int, outputs: int, kernel: int = 3, group: int = 1, **attributes: object
+        self,
+        source: str,
+        inputs: int,
+        outputs: int,
+        kernel: int = 3,
+        group: int = 1,
+        least: int = -127,
+        **attributes: object,
     ) -> str:
-        """A convolution of s8 weights with a scale for each output, and a float bias."""
+        """A convolution of s8 weights, from `least` on, with a scale for each output, and a float bias."""
         rng = np.random.default_rng(len(self.nodes))
         integers = rng.integers(-127, 128, (outputs, inputs // group, kernel, kernel), np.int8)
+        integers[0, 0, 0, 0] = least
         scales = rng.uniform(0.5, 2, outputs) * 0.02 / (kernel * (inputs / group) ** 0.5)
         constants = [integers, scales.astype(np.float32), np.zeros(outputs, np.int8)]
         weights = self.add("DequantizeLinear", *map(self.constant, constants), axis=0)
@@ -247,6 +255,32 @@ def test_what_is_computed_between_integers_stays_in_blocks(
         assert set(others) == blocked_operators(graph)
         assert [node.outputs[0].dtype for node in others if isinstance(node, Pooling)] == ["uint8"] * 2
         assert not {"relax.concat", "relax.negative", "relax.nn.avg_pool2d"} & set(kinds(graph))
+    assert_computes_as_written(model, SHAPE, target)
+
+
+@pytest.mark.parametrize("least", [-127, -128])
+def test_weight_without_a_negative_is_not_negated(make_graph: MakeModel, target: Target, least: int) -> None:
+    net = IntegerNet()
+    first = net.integer_conv(net.integers("input", 128), 3, 16, least=least)
+    both = net.add("Relu", net.add("Concat", first, net.add("Neg", first), axis=1))
+    output = net.integer_conv(net.integers(both, 0), 32, 4)
+    model = make_graph(net.nodes, [output], net.weights, SHAPE)
+    assert ("relax.negative" in kinds(graph_after(model, SHAPE, target))) == (least == -128)
+    assert_computes_as_written(model, SHAPE, target)
+
+
+@pytest.mark.parametrize(("window", "convolutions"), [((3, 3), 2), ((5, 5), 2), ((7, 7), 1)])
+def test_averages_over_small_windows_are_of_integers(
+    make_graph: MakeModel, target: Target, window: tuple[int, int], convolutions: int
+) -> None:
+    net = IntegerNet()
+    pads = [window[0] // 2, window[1] // 2] * 2
+    averages = net.add(
+        "AveragePool", net.integers("input", 128), kernel_shape=list(window), pads=pads, count_include_pad=1
+    )
+    output = net.integer_conv(net.integers(averages, 90), 3, 4)
+    model = make_graph(net.nodes, [output], net.weights, SHAPE)
+    assert sum(isinstance(node, Convolution) for node in graph_after(model, SHAPE, target).nodes) == convolutions
     assert_computes_as_written(model, SHAPE, target)
 
 

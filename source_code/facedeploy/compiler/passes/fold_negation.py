@@ -2,9 +2,11 @@
 
 from dataclasses import replace
 
+from facedeploy.compiler.graph.integer_constants import integer_weights
 from facedeploy.compiler.graph.nodes import Convolution, Elementwise, Graph
 
 NEGATIVE = "relax.negative"
+LEAST = -128  # Of s8, which does not have its negative.
 MOST_PRODUCTS = 256  # Of an output: with more of them, reading the outputs again takes less time.
 
 
@@ -18,6 +20,8 @@ def fold_negation(graph: Graph) -> None:
             continue
         made_by = graph.producer(node.inputs[0])
         if not isinstance(made_by, Convolution) or made_by.weight_scales is None or not made_by.plain:
+            continue
+        if integer_weights(made_by).min() == LEAST:
             continue
         if made_by.weights[0].size <= MOST_PRODUCTS:
             graph.nodes[graph.nodes.index(node)] = replace(
