@@ -15,8 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from facedeploy.cli.options import positive
-from facedeploy.cli.video import frame_wh
+from facedeploy.cli.options import positive, size_wh
 from facedeploy.video.raw_frames import RawFrames
 
 
@@ -94,7 +93,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("prefix", type=Path, help="the artifact: .../mod")
     parser.add_argument("--frames", type=positive, default=100_000)
-    parser.add_argument("--size", type=frame_wh, default=(160, 120), metavar="WIDTHxHEIGHT")
+    parser.add_argument("--size", type=size_wh, default=(160, 120), metavar="WIDTHxHEIGHT")
     parser.add_argument("--instances", type=positive, default=1)
     parser.add_argument("--drop", choices=["never", "late"], default="never")
     parser.add_argument("--chunkings", type=positive, default=1000)
