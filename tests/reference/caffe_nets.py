@@ -11,11 +11,9 @@ caffe_nets.json has what came out at 640 (495 images of wider_val_dev).
 """
 
 import argparse
-import subprocess
 from pathlib import Path
 
-from mxnet_nets import Net, Server
-from plain import evaluate
+from mxnet_nets import evaluate_served
 
 # Canvases come in as float32, all outputs go out as float32; their shapes are told first, by MXNet's names.
 SERVER = """
@@ -48,9 +46,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="add the APs to this file")
     arguments = parser.parse_args()
     command = [arguments.opencv, "-c", SERVER, arguments.prototxt, arguments.caffemodel, arguments.size]
-    with subprocess.Popen(list(map(str, command)), stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-        evaluate(Net(Server(process)), arguments.size, f"{arguments.caffemodel.stem}_{arguments.size}", arguments.json)
-        process.stdin.close()
+    evaluate_served(command, arguments.size, arguments.caffemodel.stem, arguments.json)
 
 
 if __name__ == "__main__":

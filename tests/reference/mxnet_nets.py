@@ -53,9 +53,13 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="add the APs to this file")
     arguments = parser.parse_args()
     command = [arguments.mxnet, "-c", SERVER, arguments.symbol, arguments.params, arguments.size]
+    evaluate_served(command, arguments.size, arguments.symbol.name.removesuffix("-symbol.json"), arguments.json)
+
+
+def evaluate_served(command: list[object], side: int, name: str, results: Path | None) -> None:
+    """`evaluate` the net that a process runs, as Server says."""
     with subprocess.Popen(list(map(str, command)), stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-        name = arguments.symbol.name.removesuffix("-symbol.json")
-        evaluate(Net(Server(process)), arguments.size, f"{name}_{arguments.size}", arguments.json)
+        evaluate(Net(Server(process)), side, f"{name}_{side}", results)
         process.stdin.close()
 
 

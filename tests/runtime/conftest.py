@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
+from facedeploy.config.vdsp_params import Geometry, VdspParams
 from facedeploy.runtime.face_detector import FaceDetector
 
 
@@ -29,6 +30,24 @@ def pictures():
         cv2.resize(random.integers(0, 256, (12, 16, 3), np.uint8), hw[::-1], interpolation=cv2.INTER_CUBIC)
         for hw in sizes
     ]
+
+
+@pytest.fixture(scope="session")
+def letterbox_on():
+    """The letterbox on a canvas, (height, width) px, as a vdsp JSON says it."""
+
+    def params_of(canvas_hw):
+        return VdspParams(
+            op_type="FUSION_OP_RGB_LETTERBOX_CVTCOLOR_NORM_TENSOR",
+            geometry=Geometry(canvas_hw, canvas_hw, keep_aspect=True),
+            resize_type="BILINEAR_CV",
+            color_order="BGR",
+            norma_type="MINUSMEAN_DIVSTD",
+            mean=(104.0, 117.0, 123.0),
+            std=(1.0, 1.0, 1.0),
+        )
+
+    return params_of
 
 
 @pytest.fixture

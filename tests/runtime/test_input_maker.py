@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from facedeploy.config.vdsp_params import Geometry, VdspParams
 from facedeploy.core.letterbox import Letterbox
 from facedeploy.image.vdsp import preprocess
 from facedeploy.runtime.face_detector import letterbox_params
@@ -89,18 +88,8 @@ def test_batches_in_use_are_not_used_again(maker):
     assert maker.new_batch().array.ctypes.data == place
 
 
-def letterbox_on(canvas_hw: tuple[int, int]) -> VdspParams:
-    return VdspParams(
-        op_type="FUSION_OP_RGB_LETTERBOX_CVTCOLOR_NORM_TENSOR",
-        geometry=Geometry(canvas_hw, canvas_hw, keep_aspect=True),
-        resize_type="BILINEAR_CV",
-        color_order="BGR",
-        norma_type="EQUAL",
-    )
-
-
 @given(source_hw=st.tuples(SIDES, SIDES), sizes=st.lists(st.tuples(SIDES, SIDES), min_size=1, max_size=6, unique=True))
-def test_nearest_canvas_costs_the_image_no_pixel(source_hw, sizes) -> None:
+def test_nearest_canvas_costs_the_image_no_pixel(letterbox_on, source_hw, sizes) -> None:
     """No canvas would show the image larger, and none that shows it as large is smaller."""
     chosen = nearest([letterbox_on(hw) for hw in sizes], source_hw).canvas_hw
 
@@ -114,8 +103,14 @@ def test_nearest_canvas_costs_the_image_no_pixel(source_hw, sizes) -> None:
         assert scales[0] < scales[1] or other[0] * other[1] >= chosen[0] * chosen[1]
 
 
-@given(st.tuples(SIDES, SIDES), st.floats(0.1, 2), st.lists(st.tuples(SIDES, SIDES), min_size=1, max_size=6))
-def test_at_a_scale_the_smallest_canvas_with_room_is_taken_or_the_largest(source_hw, scale, sizes) -> None:
+@given(
+    source_hw=st.tuples(SIDES, SIDES),
+    scale=st.floats(0.1, 2),
+    sizes=st.lists(st.tuples(SIDES, SIDES), min_size=1, max_size=6),
+)
+def test_at_a_scale_the_smallest_canvas_with_room_or_the_largest_is_taken(
+    letterbox_on, source_hw, scale, sizes
+) -> None:
     chosen = nearest([at_scale(letterbox_on(hw), scale) for hw in sizes], source_hw).canvas_hw
     content = [max(1, round(side * scale)) for side in source_hw]
     having_room = [hw for hw in sizes if hw[0] >= content[0] and hw[1] >= content[1]]

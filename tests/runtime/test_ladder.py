@@ -13,18 +13,6 @@ from facedeploy.runtime.model import Model
 from facedeploy.runtime.operator import Work
 
 
-def letterbox_on(canvas_hw: tuple[int, int]) -> VdspParams:
-    return VdspParams(
-        op_type="FUSION_OP_RGB_LETTERBOX_CVTCOLOR_NORM_TENSOR",
-        geometry=Geometry(canvas_hw, canvas_hw, keep_aspect=True),
-        resize_type="BILINEAR_CV",
-        color_order="BGR",
-        norma_type="MINUSMEAN_DIVSTD",
-        mean=(104.0, 117.0, 123.0),
-        std=(1.0, 1.0, 1.0),
-    )
-
-
 def test_shapes_of_the_detector(tiny_ladder) -> None:
     artifact = open_artifact(tiny_ladder.prefix)
 
@@ -45,7 +33,7 @@ def test_shapes_of_the_detector(tiny_ladder) -> None:
         shapes((64, 128), 3)
 
 
-def test_place_on_a_part_of_the_canvas_is_not_known_on_another() -> None:
+def test_place_on_a_part_of_the_canvas_is_not_known_on_another(letterbox_on) -> None:
     params = letterbox_on((96, 128))
     assert on_canvas(params, (96, 128)) is params
     assert on_canvas(params, (64, 128)) == letterbox_on((64, 128))

@@ -11,16 +11,6 @@ from facedeploy.runtime.face_detector import FaceDetector
 CANVASES = [(96, 128), (64, 128), (128, 96)]  # Those of the ladder, the first one first.
 
 
-def letterbox_on(canvas_hw: tuple[int, int]) -> VdspParams:
-    return VdspParams(
-        op_type="FUSION_OP_RGB_LETTERBOX_CVTCOLOR_NORM_TENSOR",
-        geometry=Geometry(canvas_hw, canvas_hw, keep_aspect=True),
-        resize_type="BILINEAR_CV",
-        color_order="BGR",
-        norma_type="EQUAL",
-    )
-
-
 def seen(picture: np.ndarray, scale: float) -> tuple[np.ndarray, tuple[int, int]] | None:
     """The canvas that OpenCV makes of a picture, the smallest with room, and its content's size; None without room."""
     content = cv2.resize(picture, None, fx=scale, fy=scale)
@@ -82,7 +72,7 @@ def test_what_is_no_scale_is_refused(tiny_ladder, scale) -> None:
         Geometry((96, 128), (200, 200), keep_aspect=False, origin_xy=(-8, -8)),
     ],
 )
-def test_json_that_says_another_size_is_refused(tiny_ladder, geometry) -> None:
+def test_json_that_says_another_size_is_refused(tiny_ladder, letterbox_on, geometry) -> None:
     params = VdspParams(**{**vars(letterbox_on((96, 128))), "geometry": geometry})
     with pytest.raises(ConfigError, match="leave --scale out, or take a JSON of a plain letterbox"):
         FaceDetector.from_artifact(tiny_ladder.prefix, params, scale=1)

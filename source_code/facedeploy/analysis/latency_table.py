@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from facedeploy.analysis.published import Published, Size
+from facedeploy.core.shown import size_text
 from facedeploy.image.figure import figure
 from facedeploy.perf.warmup import AGREEING, TOLERANCE, WINDOW
 
@@ -87,7 +88,7 @@ class LatencyTable:
                 points = sorted((_megapixels(size), self.cells[size, title].model_ms) for size in self.sizes)
                 axes.plot(*zip(*points, strict=True), marker="o", label=title)
             ordered = sorted(self.sizes, key=_megapixels)
-            axes.set_xticks(list(map(_megapixels, ordered)), list(map(_named, ordered)), rotation=30, ha="right")
+            axes.set_xticks(list(map(_megapixels, ordered)), list(map(size_text, ordered)), rotation=30, ha="right")
             axes.minorticks_off()
             axes.grid(alpha=0.3)
             axes.legend()
@@ -99,7 +100,7 @@ class LatencyTable:
             rate = 1000 / ms
             return f"{ms:.2f} ({rate:.{1 if rate >= 10 else 2}f}){'' if cell.steady else UNSTEADY}"
 
-        rows = [[_named(size), *(shown(self.cells[size, title]) for title in self.titles)] for size in self.sizes]
+        rows = [[size_text(size), *(shown(self.cells[size, title]) for title in self.titles)] for size in self.sizes]
         return [f"{title}:", "", *markdown(["width x height", *self.titles], rows)]
 
     def _published(self) -> list[str]:
@@ -114,7 +115,7 @@ class LatencyTable:
             ]
             for each in self.published
         ]
-        header = ["detector", "hardware", "runtime", "covers", *map(_named, sizes)]
+        header = ["detector", "hardware", "runtime", "covers", *map(size_text, sizes)]
         sources = dict.fromkeys(each.source for each in self.published)
         return [
             "Published by others, ms, on other hardware:",
@@ -129,10 +130,6 @@ def markdown(header: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1
     """A table whose first `left` columns are text, the others numbers."""
     rule = ["---" if place < left else "---:" for place in range(len(header))]
     return [f"| {' | '.join(row)} |" for row in (header, rule, *rows)]
-
-
-def _named(size: Size) -> str:
-    return f"{size[0]}x{size[1]}"
 
 
 def _megapixels(size: Size) -> float:

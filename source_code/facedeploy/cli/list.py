@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from facedeploy.core.shown import size_text
+
 DESCRIPTION = """What there is: detectors that can be exported, checkpoints known by their content, heads, targets; and
 the build configs and vdsp JSONs that come with facedeploy, whose files other verbs find from any folder.
 
@@ -91,7 +93,7 @@ def configs() -> list[Row]:
                 "net": Path(frontend.checkpoint).name,
                 "type": frontend.type,
                 "dtype": config.backend.dtype,
-                "canvas": ", ".join(dict.fromkeys(_canvas((shape[2], shape[3])) for shape in frontend.shapes)),
+                "canvas": ", ".join(dict.fromkeys(size_text((shape[2], shape[3])) for shape in frontend.shapes)),
             }
         )
     return rows
@@ -110,15 +112,11 @@ def vdsp_params() -> list[Row]:
             {
                 "vdsp_params": file,
                 "operator": params.op_type,
-                "canvas": _canvas(params.canvas_hw),
+                "canvas": size_text(params.canvas_hw),
                 "input": str(Normalization.of(params.norma_type, params.color_order, params.mean, params.std)),
             }
         )
     return rows
-
-
-def _canvas(hw: tuple[int, int]) -> str:
-    return f"{hw[0]}x{hw[1]}"
 
 
 KINDS: dict[str, Callable[[], list[Row]]] = {

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from facedeploy.artifact.store import MANIFEST, file_sha256
+from facedeploy.core.shown import size_text
 from facedeploy.core.version import __version__
 from facedeploy.image.dataset import ImageFile
 from facedeploy.image.opencv import cv2
@@ -26,7 +27,7 @@ def run_identity(
         "artifact": file_sha256(detector.artifact.prefix.with_name(MANIFEST)),
         **asdict(detector.nms),
         **dict(_flat("vdsp_params", asdict(detector.canvases[0]))),
-        "canvases": ", ".join(f"{params.canvas_hw[0]}x{params.canvas_hw[1]}" for params in detector.canvases),
+        "canvases": ", ".join(size_text(params.canvas_hw) for params in detector.canvases),
         "ignore_exif": ignore_exif,
         "draw_threshold": draw_threshold,
         "number of images": len(images),

@@ -6,8 +6,9 @@ import numpy as np
 import tvm
 
 from facedeploy.compiler.call_list import CallList, Parameters
+from facedeploy.compiler.kernels.blocked.integers import GROUP
 from facedeploy.compiler.kernels.blocked.quantization import MAKES_INTEGERS
-from facedeploy.compiler.kernels.canvas_rows import INTEGER_BYTES, IntegerRows
+from facedeploy.compiler.kernels.canvas_rows import IntegerRows
 from facedeploy.core.normalization import Normalization
 from facedeploy.image import operations
 
@@ -25,7 +26,7 @@ def from_integers(
     if any(value is calls.input for call in others for value in call.arguments) or len(first.arguments) != 4:
         return None
     _, scale, zero_point, integers = first.arguments
-    if integers.shape[-1] != INTEGER_BYTES:
+    if integers.shape[-1] != GROUP:
         return None
     every = np.broadcast_to(np.arange(256, dtype=np.uint8)[:, None, None], (256, 1, 3))
     values = operations.normalize(every, normalization)[:, :, 0]

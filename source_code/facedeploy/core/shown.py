@@ -18,6 +18,11 @@ def shown(text: str, longest: int = LONGEST) -> str:
     return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in start)
 
 
+def size_text(sides: tuple[int, int]) -> str:
+    """Two sides in their order, px: `480x640`."""
+    return f"{sides[0]}x{sides[1]}"
+
+
 def listed(items: Sequence[str], separator: str = ", ", limit: int = 5) -> str:
     """The first few items, and how many more there are."""
     more = [f"and {len(items) - limit} more"] if len(items) > limit else []

@@ -4,6 +4,7 @@ from facedeploy.config.vdsp_params import VdspParams
 from facedeploy.core.errors import ImageError
 from facedeploy.core.letterbox import Letterbox, scaled
 from facedeploy.core.normalization import ColorOrder, Normalization
+from facedeploy.core.shown import size_text
 from facedeploy.image import operations
 from facedeploy.image.operations import Pixels, Tensor
 
@@ -51,9 +52,9 @@ def letterbox(params: VdspParams, source_hw: tuple[int, int]) -> Letterbox:
         content_hw = scaled(source_hw, geometry.scale)
         if not fits(content_hw, geometry.resize_hw):
             raise ImageError(
-                f"an image of {_text(source_hw)} is {_text(content_hw)} at scale {geometry.scale:g}, "
-                f"the canvas {_text(geometry.resize_hw)} (height x width) has no room for it: take a lower scale, or "
-                "compile larger canvases (facedeploy compile --scales)"
+                f"an image of {size_text(source_hw)} is {size_text(content_hw)} at scale {geometry.scale:g}, "
+                f"the canvas {size_text(geometry.resize_hw)} (height x width) has no room for it: take a lower scale, "
+                "or compile larger canvases (facedeploy compile --scales)"
             )
         return Letterbox(source_hw, geometry.canvas_hw, content_hw, geometry.origin_xy)
     area = Letterbox(source_hw, geometry.resize_hw, geometry.resize_hw, (0, 0))
@@ -66,7 +67,3 @@ def letterbox(params: VdspParams, source_hw: tuple[int, int]) -> Letterbox:
 def fits(content_hw: tuple[int, int], area_hw: tuple[int, int]) -> bool:
     """Whether an area, (height, width) px, has room for what is so large."""
     return content_hw[0] <= area_hw[0] and content_hw[1] <= area_hw[1]
-
-
-def _text(hw: tuple[int, int]) -> str:
-    return f"{hw[0]}x{hw[1]}"

@@ -9,6 +9,7 @@ from facedeploy.artifact.store import Artifact
 from facedeploy.config.vdsp_params import VdspParams
 from facedeploy.core.errors import ConfigError, ShapeError
 from facedeploy.core.letterbox import check_scale
+from facedeploy.core.shown import size_text
 
 Canvas = tuple[int, int] | Literal["nearest"]  # Height and width, px; or all that there are, to choose for each image.
 
@@ -23,11 +24,11 @@ def rungs_for(
     ladder = artifact.manifest.ladder
     canvas_hw = None if canvas == "nearest" else canvas or default_hw
     fitting = [rung for rung in ladder if canvas_hw in (None, rung.canvas_hw)]
-    if not fitting:
+    if canvas_hw is not None and not fitting:
         asked = "the vdsp JSON makes a canvas of" if canvas is None else "canvas"
         raise ShapeError(
-            f"{asked} {_text(canvas_hw)} (height x width), {artifact.prefix} holds "
-            f"{_listed(_text(rung.canvas_hw) for rung in ladder)}: take one of these (a JSON has OimageHeight and "
+            f"{asked} {size_text(canvas_hw)} (height x width), {artifact.prefix} holds "
+            f"{_listed(size_text(rung.canvas_hw) for rung in ladder)}: take one of these (a JSON has OimageHeight and "
             "OimageWidth), or compile with that size in frontend.shape or frontend.ladder"
         )
     most = batch or artifact.manifest.base.batch
@@ -49,8 +50,9 @@ def on_canvas(params: VdspParams, canvas_hw: tuple[int, int]) -> VdspParams:
         return params
     if geometry.resize_hw != geometry.canvas_hw or geometry.origin_xy != (0, 0):
         raise ConfigError(
-            f"the vdsp JSON lays images on a part of its canvas of {_text(geometry.canvas_hw)} (height x width), which "
-            f"does not say where on one of {_text(canvas_hw)}: leave --canvas out, or take a JSON that uses it all"
+            f"the vdsp JSON lays images on a part of its canvas of {size_text(geometry.canvas_hw)} (height x width), "
+            f"which does not say where on one of {size_text(canvas_hw)}: leave --canvas out, or take a JSON that uses "
+            "it all"
         )
     return replace(params, geometry=replace(geometry, canvas_hw=canvas_hw, resize_hw=canvas_hw))
 
@@ -68,10 +70,6 @@ def at_scale(params: VdspParams, scale: float) -> VdspParams:
             "leave --scale out, or take a JSON of a plain letterbox"
         )
     return replace(params, geometry=replace(geometry, scale=scale))
-
-
-def _text(canvas_hw: tuple[int, int] | None) -> str:
-    return "x".join(map(str, canvas_hw or ()))
 
 
 def _listed(names: Iterable[str]) -> str:

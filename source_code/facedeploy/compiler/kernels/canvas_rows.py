@@ -6,12 +6,12 @@ from typing import Any, Protocol
 from tvm import tirx
 from tvm.tirx.script.builder import ir as T
 
-from facedeploy.compiler.kernels.blocked.emit import load, splat, store
+from facedeploy.compiler.kernels.blocked.emit import F32, broadcast, for_lanes, load, splat, store, vector
+from facedeploy.compiler.kernels.blocked.integers import GROUP, U8
 
-F32, I32, U8 = "float32", "int32", "uint8"
+I32 = "int32"
 PIXELS = 16  # Written at a time.
 READ_BEHIND = 64  # Bytes behind a row that may be read.
-INTEGER_BYTES = 4  # Of a pixel of integers: its channels, and a 0.
 
 
 class CanvasRows(Protocol):
@@ -63,15 +63,15 @@ class FloatRows:
             for channel in range(3):
                 picked = [tirx.const(3 * pixel + channel, I32) for pixel in range(lanes)]
                 pixels = line[3 * x + channel] if window is None else tirx.Shuffle([window], picked)
-                value = T.Cast(F32 if lanes == 1 else f"{F32}x{lanes}", pixels)
+                value = T.Cast(vector(lanes, F32), pixels)
                 if divides:
-                    value = value / _every(self._scale, lanes)
-                value = value - _every(self._mean[channel], lanes)
+                    value = value / broadcast(self._scale, lanes)
+                value = value - broadcast(self._mean[channel], lanes)
                 if divides:
-                    value = value / _every(self._std[channel], lanes)
+                    value = value / broadcast(self._std[channel], lanes)
                 store(self._tensor, value, [self._position, channel, y, x], lanes)
 
-        _for_pixels(width, some)
+        for_lanes(width, PIXELS, some)
 
 
 @dataclass
@@ -87,7 +87,7 @@ class IntegerRows:
     def tensor(self) -> tuple[Any, Any]:
         """As CanvasRows."""
         batch, height, width = (tirx.Var(name, I32) for name in ("N", "H", "W"))
-        self._tensor = T.arg("tensor", T.buffer((batch, 1, height, width, INTEGER_BYTES), U8))
+        self._tensor = T.arg("tensor", T.buffer((batch, 1, height, width, GROUP), U8))
         return height - 2 * self.halo, width - 2 * self.halo
 
     def begin(self, position: Any) -> None:
@@ -119,7 +119,7 @@ class IntegerRows:
                 word = self._spread(line, x)
             store(self._words, word, [self._position, y + self.halo, x + self.halo], lanes)
 
-        _for_pixels(width, some)
+        for_lanes(width, PIXELS, some)
 
     def _spread(self, line: Any, x: Any) -> Any:
         """3 bytes a pixel -> 4, in two steps that are an instruction each: three words to a group of four pixels, and
@@ -133,20 +133,7 @@ class IntegerRows:
             16 * group + 3 * pixel + channel if channel < 3 else READ_BEHIND
             for group in range(4)
             for pixel in range(4)
-            for channel in range(INTEGER_BYTES)
+            for channel in range(GROUP)
         ]
         spread = tirx.Shuffle([grouped, splat(0, READ_BEHIND, U8)], [tirx.const(byte, I32) for byte in picked])
         return tirx.reinterpret(f"{I32}x{PIXELS}", T.Bind(spread))
-
-
-def _for_pixels(width: Any, write: Any) -> None:
-    """`write(x, lanes)` for all of a row."""
-    steps = T.Bind(width // PIXELS)
-    with T.serial(0, steps) as step:
-        write(T.Bind(step * PIXELS), PIXELS)
-    with T.serial(0, width - steps * PIXELS) as rest:
-        write(T.Bind(steps * PIXELS + rest), 1)
-
-
-def _every(scalar: Any, lanes: int) -> Any:
-    return scalar if lanes == 1 else tirx.Broadcast(scalar, lanes)

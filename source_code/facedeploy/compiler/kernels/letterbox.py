@@ -12,7 +12,7 @@ from tvm import tirx
 from tvm.script.ir_builder import IRBuilder
 from tvm.tirx.script.builder import ir as T
 
-from facedeploy.compiler.kernels.blocked.emit import load, splat, store, vector
+from facedeploy.compiler.kernels.blocked.emit import for_lanes, load, splat, store, vector
 from facedeploy.compiler.kernels.byte_window import ByteWindow
 from facedeploy.compiler.kernels.canvas_rows import READ_BEHIND, CanvasRows
 from facedeploy.compiler.passes.schedule_kernels import KERNEL
@@ -173,12 +173,7 @@ class _Row:
             value = (halves[0] + halves[1] + splat(2, lanes, I16)) >> splat(2, lanes, I16)
             store(line, T.Cast(vector(lanes, U8), value), [start + at], lanes)
 
-        count = T.Bind(self.columns * 3)
-        steps = T.Bind(count // BYTES)
-        with T.serial(0, steps) as step:
-            write(step * BYTES, BYTES)
-        with T.serial(0, count - steps * BYTES) as rest:
-            write(steps * BYTES + rest, 1)
+        for_lanes(T.Bind(self.columns * 3), BYTES, write)
 
 
 def _high_half(value: Any, weight: Any, lanes: int) -> Any:

@@ -5,7 +5,7 @@ from typing import Any
 from tvm import tirx
 from tvm.tirx.script.builder import ir as T
 
-from facedeploy.compiler.kernels.blocked.emit import argument, kernel, zero_halo
+from facedeploy.compiler.kernels.blocked.emit import argument, kernel, row_of, zero_halo
 from facedeploy.compiler.kernels.blocked.layout import Blocked
 
 
@@ -34,8 +34,7 @@ def blocked_to_planar(name: str, layout: Blocked) -> Any:
         source = argument("source", layout.shape)
         out = argument("out", (layout.batch, layout.channels, layout.height, layout.width))
         with T.parallel(0, layout.batch * layout.blocks * layout.height) as part:
-            n, rest = part // (layout.blocks * layout.height), part % (layout.blocks * layout.height)
-            c, y = rest // layout.height, rest % layout.height
+            n, c, y = row_of(part, layout)
             # Channel by channel of one row, which stays in L1 meanwhile.
             channels = T.min(layout.block, layout.channels - c * layout.block)
             with T.serial(0, channels) as lane, T.serial(0, layout.width) as x:

@@ -12,6 +12,7 @@ from facedeploy.compiler.kernels.blocked.emit import (
     for_tiles,
     kernel,
     load,
+    row_of,
     splat,
     store,
     zero_halo,
@@ -62,8 +63,7 @@ def elementwise(
         out = argument("out", output.shape)
         zero_halo(out, output)
         with T.parallel(0, output.batch * output.blocks * output.height) as part:
-            n, rest = part // (output.blocks * output.height), part % (output.blocks * output.height)
-            c, y = rest // output.height, rest % output.height
+            n, c, y = row_of(part, output)
             fixed = [T.Bind(load(vector, [c, 0], lanes)) for vector in vectors]
 
             def tile(x: Any, count: int) -> None:

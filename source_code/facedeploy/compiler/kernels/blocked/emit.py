@@ -137,6 +137,21 @@ def share(total: int, least: int = 1) -> Iterator[tuple[Any, Any]]:
         yield start, T.Bind((thread + 1) * total // threads - start)
 
 
+def for_lanes(count: Any, lanes: int, body: Callable[[Any, int], None]) -> None:
+    """Run `body(start, lanes)` for the vectors in a count known at run time, and `body(start, 1)` for what is left."""
+    steps = T.Bind(count // lanes)
+    with T.serial(0, steps) as step:
+        body(T.Bind(step * lanes), lanes)
+    with T.serial(0, count - steps * lanes) as rest:
+        body(T.Bind(steps * lanes + rest), 1)
+
+
+def row_of(part: Any, layout: Blocked) -> tuple[Any, Any, Any]:
+    """Image, block and row of the `part`-th row of all blocks."""
+    n, rest = part // (layout.blocks * layout.height), part % (layout.blocks * layout.height)
+    return n, rest // layout.height, rest % layout.height
+
+
 def zero_halo(buffer: Any, layout: Blocked) -> None:
     """Write the zeros around the image."""
     fill_halo(buffer, layout, lambda _: splat(0.0, layout.block))

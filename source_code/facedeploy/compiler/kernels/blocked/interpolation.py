@@ -13,6 +13,7 @@ from facedeploy.compiler.kernels.blocked.emit import (
     for_tiles,
     kernel,
     load,
+    row_of,
     share,
     store,
     zero_halo,
@@ -67,8 +68,7 @@ def interpolation(name: str, source: Blocked, output: Blocked) -> Any:
             between_rows = T.alloc_buffer((source.width, lanes), F32, scope="global")
             with T.serial(0, count) as step:
                 part = start + step
-                n, rest = part // (output.blocks * output.height), part % (output.blocks * output.height)
-                c, y = rest // output.height, rest % output.height
+                n, c, y = row_of(part, output)
                 below, above = T.Bind(rows[0][y] + halo), T.Bind(rows[1][y] + halo)
                 row_share = broadcast(rows[2][y], lanes)
 

@@ -14,6 +14,7 @@ from facedeploy.compiler.kernels.blocked.emit import (
     for_tiles,
     kernel,
     load,
+    row_of,
     splat,
     store,
     zero_halo,
@@ -46,8 +47,7 @@ def pooling(name: str, source: Blocked, output: Blocked, window: Window, kind: s
         else:
             fill_halo(out, output, lambda block: T.Bind(load(zero_point, [block, 0], lanes, dtype)))
         with T.parallel(0, output.batch * output.blocks * output.height) as part:
-            n, rest = part // (output.blocks * output.height), part % (output.blocks * output.height)
-            c, y = rest // output.height, rest % output.height
+            n, c, y = row_of(part, output)
             # Rows of the window that lie in the image.
             first_row = T.Bind(T.max(0, y * stride_h - top))
             rows = T.Bind(T.min(source.height, y * stride_h - top + kernel_h) - first_row)

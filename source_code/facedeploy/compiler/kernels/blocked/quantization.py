@@ -13,6 +13,7 @@ from facedeploy.compiler.kernels.blocked.emit import (
     for_tiles,
     kernel,
     load,
+    row_of,
     splat,
     store,
     vector,
@@ -90,10 +91,9 @@ def quantize_blocks(name: str, source: Blocked, layout: Blocked, target: Target)
         out = argument("out", layout.shape, U8)
         fill_halo(out, layout, lambda block: T.Bind(load(zero_point, [block, 0], layout.block, U8)))
         with T.parallel(0, source.batch * source.blocks * source.height) as part:
-            n, c, y = _row(part, source)
-            block, lane = c * lanes // layout.block, c * lanes % layout.block
-            steps = T.Bind(load(scale, [c, 0], lanes))
-            zero = T.Bind(tirx.Cast(vector(lanes, F32), load(zero_point, [block, lane], lanes, U8)))
+            n, c, y = row_of(part, source)
+            (block, lane), steps, zeros = _affine(scale, zero_point, c, lanes, layout)
+            zero = T.Bind(tirx.Cast(vector(lanes, F32), zeros))
 
             def tile(x: Any, count: int) -> None:
                 place = [n, c, y + source.halo]
@@ -118,8 +118,7 @@ def dequantize(name: str, layout: Blocked) -> Any:
         zero_point = argument("zero_point", (layout.blocks, layout.block), U8)
         out = argument("out", (layout.batch, layout.channels, layout.height, layout.width))
         with T.parallel(0, layout.batch * layout.blocks * layout.height) as part:
-            n, rest = part // (layout.blocks * layout.height), part % (layout.blocks * layout.height)
-            c, y = rest // layout.height, rest % layout.height
+            n, c, y = row_of(part, layout)
             channels = T.min(layout.block, layout.channels - c * layout.block)
             with T.serial(0, channels) as lane:
                 channel = T.Bind(c * layout.block + lane)
@@ -143,10 +142,9 @@ def dequantize_blocks(name: str, layout: Blocked, output: Blocked) -> Any:
         out = argument("out", output.shape)
         zero_halo(out, output)
         with T.parallel(0, output.batch * output.blocks * output.height) as part:
-            n, c, y = _row(part, output)
-            block, lane = c * lanes // layout.block, c * lanes % layout.block
-            steps = T.Bind(load(scale, [c, 0], lanes))
-            zero = T.Bind(tirx.Cast(vector(lanes, S32), load(zero_point, [block, lane], lanes, U8)))
+            n, c, y = row_of(part, output)
+            (block, lane), steps, zeros = _affine(scale, zero_point, c, lanes, layout)
+            zero = T.Bind(tirx.Cast(vector(lanes, S32), zeros))
 
             def tile(x: Any, count: int) -> None:
                 for pixel in range(count):
@@ -158,10 +156,10 @@ def dequantize_blocks(name: str, layout: Blocked, output: Blocked) -> Any:
     return builder.get()
 
 
-def _row(part: Any, layout: Blocked) -> tuple[Any, Any, Any]:
-    """Image, block and row of the `part`-th row of all blocks."""
-    n, rest = part // (layout.blocks * layout.height), part % (layout.blocks * layout.height)
-    return n, rest // layout.height, rest % layout.height
+def _affine(scale: Any, zero_point: Any, c: Any, lanes: int, layout: Blocked) -> tuple[Any, Any, Any]:
+    """Of block `c` of floats: where it lies among the integers (block, lane), and their scales and zero points."""
+    block, lane = c * lanes // layout.block, c * lanes % layout.block
+    return (block, lane), T.Bind(load(scale, [c, 0], lanes)), load(zero_point, [block, lane], lanes, U8)
 
 
 def _size(layout: Blocked) -> int:
