@@ -83,7 +83,14 @@ def for_spans(total: int, size: int, body: Callable[[Any], None]) -> None:
         body(0)
         return
     with T.serial(0, count) as index:
-        body(index * size if total % size == 0 else T.Bind(tirx.Min(index * size, tirx.const(total - size, "int32"))))
+        body(span_start(total, size, index))
+
+
+def span_start(total: int, size: int, index: Any) -> Any:
+    """Where the span with this index begins: see `for_spans`."""
+    if total % size == 0:
+        return index * size
+    return T.Bind(tirx.Min(index * size, tirx.const(total - size, "int32")))
 
 
 def pixels_of(width: int) -> int:
@@ -160,24 +167,34 @@ class TileProducts:
         """Give the tiles back, which makes switching to other threads cheaper."""
         _emit("tilerelease")
 
-    def scratch(self) -> Any:
-        """Memory for sums: (tiles, pixels, lanes) int32."""
-        return T.alloc_buffer((self.down * self.across, self.pixels, self.lanes), S32, scope="global")
+    def scratch(self, steps: int = 1) -> Any:
+        """Memory for sums of so many calls of `sum`: (tiles, pixels, lanes) int32."""
+        return T.alloc_buffer((steps * self.down * self.across, self.pixels, self.lanes), S32, scope="global")
 
-    def sum(self, sources: Sequence[TileSource], places: Sequence[Place], tile: Any, across: int, scratch: Any) -> None:
+    def sum(
+        self,
+        sources: Sequence[TileSource],
+        places: Sequence[Place],
+        tile: Any,
+        across: int,
+        scratch: Any,
+        first: Any = 0,
+        between: Sequence[Callable[[], None]] = (),
+    ) -> None:
         """Sums for the `down` tiles of pixels that begin at `places`, and `across` tiles of channels from `tile` on.
 
-        They are in `scratch` afterwards: that of place m and the n-th tile of channels at m * across + n.
+        They are in `scratch` afterwards: that of place m and the n-th tile of channels at first + m * across + n.
+        `between` is code for the vectors, which runs among the first products, so that tiles and vectors work at once.
         """
         sums = {(m, n): m * across + n for m in range(len(places)) for n in range(across)}
         for (_, n), register in sums.items():
             _load(register, self.requantization.start, self.place_of(tile + n), 0)
         before = 0
-        for source in sources:
-            self._add(source, before, places, (tile, across), sums)
+        for index, source in enumerate(sources):
+            self._add(source, before, places, (tile, across), sums, between if index == 0 else ())
             before += source[2] * source[0].layout.block // self.size
         for register in sums.values():
-            address = tirx.address_of(scratch[register, 0, 0])
+            address = tirx.address_of(scratch[first + register, 0, 0])
             _emit("tilestored64", _tile(register), address, tirx.const(GROUP * self.lanes, "int64"))
 
     def _add(
@@ -187,6 +204,7 @@ class TileProducts:
         places: Sequence[Place],
         channels: tuple[Any, int],
         sums: dict[tuple[int, int], int],
+        between: Sequence[Callable[[], None]],
     ) -> None:
         """The products of one source, which has `before` chunks of others before its own."""
         (rows, first, blocks), (tile, across), window = source, channels, self.window
@@ -195,7 +213,11 @@ class TileProducts:
         pixels_at = self.down * self.across
         weights_at = pixels_at + self.down
         parts = rows.layout.block // self.size
-        with T.serial(0, blocks) as c, T.serial(0, window.kernel[0]) as i:
+
+        def products(c: Any, i: Any, between: Sequence[Callable[[], None]] = ()) -> None:
+            """Of one row of the kernel, and a block of channels."""
+            waiting, total = list(between), parts * columns * len(sums)
+            done = 0
             for part in range(parts):
                 for j in range(columns):
                     for n in range(across):
@@ -208,6 +230,19 @@ class TileProducts:
                         _load(pixels_at + m, rows.buffer, at, stride_w * rows.layout.block)
                         for n in range(across):
                             _emit("tdpbusd", *map(_tile, (sums[m, n], pixels_at + m, weights_at + n)))
+                            done += 1
+                            while len(waiting) * total > (total - done) * len(between):
+                                waiting.pop(0)()
+
+        begun = 0
+        if between:
+            height = window.kernel[0]
+            for i in range(height):
+                products(0, i, between[i * len(between) // height : (i + 1) * len(between) // height])
+            begun = 1
+        if begun < blocks:
+            with T.serial(begun, blocks) as c, T.serial(0, window.kernel[0]) as i:
+                products(c, i)
 
 
 def declare_tiles(
