@@ -2,12 +2,14 @@
 
     python tests/bench/bench_detectors.py --json FILE [--detectors slim yunet]
     python tests/bench/bench_detectors.py --dtype int8
+    python tests/bench/bench_detectors.py --dtype fp16
 
 Reads images, ground truth and checkpoints from FACEDEPLOY_DATA (default ../shared). Each is compiled from its shipped
 config, at 640; the peers run the same net as ONNX, as it was exported or imported, on one thread, pinned. Latency:
 numpy in, numpy out, without post-processing; interleaved as in bench_retinaface.py. AP is of `wider_val_dev`, for nets
 that find faces. In int8 the peers run our QDQ model (`facedeploy quantize`) and the float one, OpenVINO that in bf16,
-too, where the CPU has it; ours is calibrated on `wider_calib` as the config says.
+too, where the CPU has it; ours is calibrated on `wider_calib` as the config says. In fp16 and bf16 theirs is the
+float net, OpenVINO's in that precision, too.
 """
 
 import argparse
@@ -52,7 +54,7 @@ NO_FACES = ("lffd_head", "lffd_plate")
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--detectors", nargs="+", choices=DETECTORS, default=list(DETECTORS), metavar="NAME")
-    parser.add_argument("--dtype", choices=("fp32", "int8"), default="fp32")
+    parser.add_argument("--dtype", choices=("fp32", "fp16", "bf16", "int8"), default="fp32")
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
@@ -75,6 +77,9 @@ def bench(folder: Path, name: str, dtype: str, rounds: int) -> dict:
     config, options = config_of(name, dtype), frontend(folder, name)
     onnx = onnx_of(folder, name, options)
     peers = [Peer(library, onnx) for library in installed()]
+    if dtype in ("fp16", "bf16"):
+        options += ["--set", f"backend.dtype={dtype}", "--set", f"name={name}_{dtype}"]
+        peers += [Peer("openvino", onnx, dtype.replace("fp", "f"))] if "openvino" in installed() else []
     if dtype == "int8":
         options += ["--set", f"dataset.path={CALIBRATION}"]
         integers = folder / f"{name}_qdq.onnx"
@@ -101,7 +106,8 @@ def bench(folder: Path, name: str, dtype: str, rounds: int) -> dict:
 
 
 def config_of(name: str, dtype: str) -> Path:
-    return REPOSITORY / f"build_in/build/{name}_{dtype}.yaml"
+    """The config of int8 has how to calibrate; other precisions are those of fp32 but for the word."""
+    return REPOSITORY / f"build_in/build/{name}_{'int8' if dtype == 'int8' else 'fp32'}.yaml"
 
 
 def frontend(folder: Path, name: str) -> list[str]:
