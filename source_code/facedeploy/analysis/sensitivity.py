@@ -10,7 +10,7 @@ from facedeploy.compiler.quantize import CalibratedModel
 from facedeploy.core.cores import available_cores
 from facedeploy.core.requirement import require
 from facedeploy.image.dataset import spread_evenly
-from facedeploy.quantize.fold_batch_norm import fold_batch_norm
+from facedeploy.quantize.fold import fold
 from facedeploy.quantize.graph import Array, Graph
 from facedeploy.quantize.insert_qdq import SKIP_KEY, insert_qdq
 from facedeploy.quantize.layers import selected_layers
@@ -48,7 +48,7 @@ def rank_layers(found: CalibratedModel) -> list[Sensitivity]:
 
 def integer_layers(found: CalibratedModel) -> list[int]:
     """Indices, in graph order, of the convolutions that become integer."""
-    graph = Graph.of(fold_batch_norm(found.model))
+    graph = Graph.of(fold(found.model))
     skipped = selected_layers(found.names, found.options.skip_conv_layers, SKIP_KEY)
     convolutions = [node for node in graph.nodes if node.op_type == "Conv"]
     return [index for index, node in enumerate(convolutions) if index not in skipped and becomes_integer(graph, node)]

@@ -13,7 +13,7 @@ from facedeploy.quantize.calibration import Calibration
 from facedeploy.quantize.samples import CalibrationSet
 
 FOLDER = ".ranges"  # In the workspace; hidden, since artifacts of any other name lie beside it.
-SCHEMA = 2  # Raised whenever the same images would give other numbers than before.
+SCHEMA = 3  # Raised whenever the same images would give other numbers than before.
 
 
 def calibrated(

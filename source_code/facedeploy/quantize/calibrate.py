@@ -11,7 +11,7 @@ from facedeploy.core.errors import CompileError, DataError
 from facedeploy.core.requirement import require
 from facedeploy.image.operations import Tensor
 from facedeploy.quantize.calibration import Calibration, TensorRange
-from facedeploy.quantize.fold_batch_norm import fold_batch_norm
+from facedeploy.quantize.fold import fold
 from facedeploy.quantize.graph import Array, Graph
 from facedeploy.quantize.histogram import Extent, Float64, Histogram
 from facedeploy.quantize.kl_divergence import kl_divergence_range
@@ -57,7 +57,7 @@ def calibrate(
     if not len(samples):
         raise DataError("dataset: there is no image to calibrate with")
     mode = calibrate_mode(options)
-    folded = fold_batch_norm(model)
+    folded = fold(model)
     moments = MomentSums(folded)
     probe = _Probe(folded)
     passes = 1 if mode == "minmax" else 2

@@ -14,7 +14,7 @@ from facedeploy.core.errors import DataError
 from facedeploy.core.shown import shown
 from facedeploy.quantize.affine import WEIGHT_LEVELS
 from facedeploy.quantize.calibration import Calibration, TensorRange
-from facedeploy.quantize.fold_batch_norm import fold_batch_norm
+from facedeploy.quantize.fold import fold
 from facedeploy.quantize.graph import Graph
 from facedeploy.quantize.moments import Moments, in_blocks
 from facedeploy.quantize.placement import becomes_integer, carried_from, quantized_tensors
@@ -77,7 +77,7 @@ def table_calibration(
     table. Raises DataError: not a table, or one that names none of the tensors.
     """
     scales = read_calibration_table(path)
-    graph = Graph.of(fold_batch_norm(model))
+    graph = Graph.of(fold(model))
     convolutions = [node for node in graph.nodes if node.op_type == "Conv"]
     every = frozenset(range(len(convolutions)))
     needed = {

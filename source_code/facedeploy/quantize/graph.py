@@ -58,6 +58,19 @@ class Graph:
         return node.op_type == "Conv" and all(name in self.constants for name in node.input[1:] if name)
 
 
+def static_shapes(model: Any) -> dict[str, tuple[int, ...]]:
+    """The shapes of the inputs of an onnx.ModelProto, and of what nodes make, as far as onnx infers all sides."""
+    import onnx
+
+    graph = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
+    shapes = {}
+    for entry in [*graph.input, *graph.value_info, *graph.output]:
+        kind = entry.type.tensor_type
+        if kind.HasField("shape") and all(side.HasField("dim_value") for side in kind.shape.dim):
+            shapes[entry.name] = tuple(side.dim_value for side in kind.shape.dim)
+    return shapes
+
+
 def resize_mode(node: Any) -> bytes | None:
     """How a Resize computes from what it reads: nearest, linear or cubic; None for one that also makes up values."""
     attributes = attributes_of(node)

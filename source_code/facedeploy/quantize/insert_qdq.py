@@ -13,7 +13,7 @@ from facedeploy.quantize.affine import Affine, Float64, affine_of, affine_of_pix
 from facedeploy.quantize.calibration import Calibration
 from facedeploy.quantize.equalize import channel_factors, equalize
 from facedeploy.quantize.factors_record import record_factors
-from facedeploy.quantize.fold_batch_norm import fold_batch_norm
+from facedeploy.quantize.fold import fold
 from facedeploy.quantize.graph import Array, Graph
 from facedeploy.quantize.layers import convolution_names, selected_layers
 from facedeploy.quantize.placement import becomes_integer, carried_from, quantized_tensors, with_one_zero_point
@@ -41,7 +41,7 @@ def insert_qdq(
     """
     check_float(model)
     skipped = selected_layers(convolution_names(model), options.skip_conv_layers, SKIP_KEY)
-    model = fold_batch_norm(model)
+    model = fold(model)
     graph = Graph.of(model)
     tensors = quantized_tensors(graph, skipped)
     bounds = {name: _bounds(graph, name, calibration) for name in tensors}

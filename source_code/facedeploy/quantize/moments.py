@@ -49,7 +49,7 @@ def in_blocks(inputs: npt.NDArray[Any]) -> npt.NDArray[Any]:
 class MomentSums:
     """Adds up what the convolutions that become integer read, at random places of each image, the same ones each time.
 
-    Requires: the model's batch norms are folded, as when it is quantized.
+    Requires: `fold` made the model, as it makes the one that is quantized.
     """
 
     def __init__(self, model: Any) -> None:

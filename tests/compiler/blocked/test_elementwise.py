@@ -1,9 +1,8 @@
 """Blocked arithmetic equals numpy's, halo and unused lanes included, on every level this machine has."""
 
-from collections.abc import Callable
-
 import numpy as np
 import pytest
+from arithmetic import NUMBERS, ORACLES
 from runner import FloatArray, random, run, targets
 
 from facedeploy.compiler.kernels.blocked.elementwise import FUNCTIONS, elementwise
@@ -12,23 +11,6 @@ from facedeploy.compiler.target import Target
 
 TARGETS = targets()
 level = pytest.mark.parametrize("target", TARGETS, ids=[target.name for target in TARGETS])
-
-ORACLES: dict[str, tuple[int, Callable[..., FloatArray]]] = {
-    "relax.add": (2, np.add),
-    "relax.subtract": (2, np.subtract),
-    "relax.multiply": (2, np.multiply),
-    "relax.divide": (2, np.divide),
-    "relax.negative": (1, np.negative),
-    "relax.maximum": (2, np.maximum),
-    "relax.minimum": (2, np.minimum),
-    "relax.nn.relu": (1, lambda x: np.maximum(x, 0)),
-    "relax.nn.leakyrelu": (1, lambda x: np.where(x < 0, np.float32(-0.25) * x, x)),
-    "relax.nn.prelu": (2, lambda x, slopes: np.where(x < 0, slopes * x, x)),
-    "relax.clip": (1, lambda x: np.clip(x, -0.25, 0.75)),
-    "relax.sigmoid": (1, lambda x: 1 / (1 + np.exp(-x))),
-    "relax.image.resize2d": (1, lambda x: x),
-}
-NUMBERS = {"relax.nn.leakyrelu": (-0.25,), "relax.clip": (-0.25, 0.75)}
 
 
 def check(

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import tvm
+from arithmetic import NUMBERS, ORACLES
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from runner import channel_blocks, run, targets
@@ -14,12 +15,13 @@ from runner import channel_blocks, run, targets
 from facedeploy.compiler.kernels.blocked.amx import channel_chunks, integer_block
 from facedeploy.compiler.kernels.blocked.amx_dense import amx_convolution
 from facedeploy.compiler.kernels.blocked.direct import Source, Window, direct_convolution
+from facedeploy.compiler.kernels.blocked.elementwise import DIVIDED, FUNCTIONS, elementwise_integers
 from facedeploy.compiler.kernels.blocked.emit import Epilogue
 from facedeploy.compiler.kernels.blocked.heads import Level, Output, heads_convolution
 from facedeploy.compiler.kernels.blocked.integer_cascade import PairSpec, in_tiles, integer_cascade
 from facedeploy.compiler.kernels.blocked.integer_depthwise import integer_depthwise
 from facedeploy.compiler.kernels.blocked.integers import IntegerArithmetic, Step, has_amx, pack_integers
-from facedeploy.compiler.kernels.blocked.layout import Blocked, block_of, pack_depthwise, to_blocked
+from facedeploy.compiler.kernels.blocked.layout import Blocked, block_of, from_blocked, pack_depthwise, to_blocked
 from facedeploy.compiler.kernels.blocked.quantization import dequantize, quantize
 from facedeploy.compiler.target import DOT_PRODUCTS, Target, host_features, resolve_target
 
@@ -297,6 +299,50 @@ def test_quantization_equals_numpy_and_back(target: Target, data: st.DataObject)
     (back,) = run(dequantize("dequantize", layout), target, [expected, *parameters], [x.shape])
     centered = integers.astype(np.int32) - zero_points.astype(np.int32).reshape(by_channel)
     assert np.array_equal(back, centered.astype(np.float32) * scale.reshape(by_channel))
+
+
+@level
+@pytest.mark.parametrize("operator", FUNCTIONS)
+@given(data=st.data())
+@settings(max_examples=2, deadline=None)
+def test_arithmetic_of_integers_equals_numpy(target: Target, operator: str, data: st.DataObject) -> None:
+    draw = data.draw
+    rng = np.random.default_rng(draw(st.integers(0, 1000)))
+    batch, channels = draw(st.integers(1, 2)), draw(st.sampled_from([3, 7, 16, 21, 48, 64, 130]))
+    hw, by_channel = (draw(st.integers(1, 3)) * 2, draw(st.integers(1, 7)) * 2), (1, -1, 1, 1)
+    count, oracle = ORACLES[operator]
+    constants = [rng.uniform(0.5, 2, channels)] if operator == "relax.nn.prelu" else []
+    if count == 2 and not constants and draw(st.booleans()):
+        constants = [rng.uniform(0.5, 2, channels)]
+    sides = [hw, (hw[0] // 2, hw[1])] if operator != "relax.image.resize2d" else [(hw[0], hw[1] // 2)]
+    block = block_for(channels, target)
+    layouts, integers, affines, floats = [], [], [], []
+    for side in sides[: count - len(constants)]:
+        scale, zero_points = rng.uniform(0.01, 0.03, channels).astype(np.float32), rng.integers(0, 256, channels)
+        x = rng.integers(0, 256, (batch, channels, *side), np.uint8)
+        x += operator == "relax.divide" and x == zero_points.reshape(by_channel)  # Nothing is divided by 0.
+        layouts.append(Blocked(batch, channels, *side, block, draw(st.integers(0, 1))))
+        integers.append(blocked(x, layouts[-1], zero_points))
+        affines.append((scale, zero_points))
+        real = (x - zero_points.reshape(by_channel)) * scale.astype(np.float64).reshape(by_channel)
+        floats.append(real.repeat(hw[0] // side[0], 2).repeat(hw[1] // side[1], 3))
+    result = oracle(*floats, *(constant.reshape(by_channel) for constant in constants))
+    output = Blocked(batch, channels, *hw, block, draw(st.integers(0, 2)))
+    scale = (np.quantile(np.abs(result), 0.9) / rng.uniform(80, 120, channels)).astype(np.float32)
+    zero_points = rng.integers(0, 256, channels)
+    function = elementwise_integers(
+        "arithmetic", operator, NUMBERS.get(operator, ()), layouts, len(constants), output, target
+    )
+    units = [scale if index < DIVIDED.get(operator, 0) else 1.0 for index in range(count)]
+    rows = [np.stack([step / unit, zeros]) for (step, zeros), unit in zip(affines, units, strict=False)]
+    rows += [constant / units[-1] for constant in constants]
+    rows.append(np.stack([1 / scale, zero_points]))
+    arguments = [*integers, *(blocks(row, block).astype(np.float32) for row in rows)]
+    (got,) = run(function, target, arguments, [output.shape], "uint8")
+    values = from_blocked(got, output)
+    real = result / scale.reshape(by_channel) + zero_points.reshape(by_channel)
+    assert np.abs(values - np.clip(real, 0, 255)).max() <= 0.501
+    assert np.array_equal(blocked(values, output, zero_points), got)
 
 
 def depthwise_floats(x: Array, weights: Array, bias: Array, window: Window, target: Target) -> Array:

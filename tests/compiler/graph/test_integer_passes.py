@@ -15,9 +15,10 @@ from facedeploy.compiler.frontend.onnx_file import import_onnx
 from facedeploy.compiler.graph.attributes import layers_of
 from facedeploy.compiler.graph.blocked_operators import blocked_operators
 from facedeploy.compiler.graph.from_relax import graph_of
-from facedeploy.compiler.graph.nodes import Convolution, Graph, Heads, IntegerCascade, Pooling, Quantize
+from facedeploy.compiler.graph.nodes import Convolution, Elementwise, Graph, Heads, IntegerCascade, Pooling, Quantize
 from facedeploy.compiler.passes.block_convolutions import GRAPH_PASSES
 from facedeploy.compiler.passes.fuse_epilogue import fuse_epilogue
+from facedeploy.compiler.passes.map_integers import map_integers
 from facedeploy.compiler.passes.remove_concatenation import remove_concatenation
 from facedeploy.compiler.passes.split_concatenation import split_concatenation
 from facedeploy.compiler.passes.use_integers import use_integers
@@ -27,6 +28,7 @@ from facedeploy.core.tensor_spec import TensorSpec
 
 MakeModel = Callable[..., onnx.ModelProto]
 STEP = np.float32(0.05)
+ENLARGED = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
 # What multiplies integers, each in its own kernels and layouts.
 TARGETS = ["x86-64-v2", *(f"{level}+{feature}" for level, features in DOT_PRODUCTS.items() for feature in features)]
 
@@ -94,13 +96,19 @@ def graph_after(model: onnx.ModelProto, shape: tuple[int, ...], target: Target) 
     return graph
 
 
-def assert_computes_as_written(model: onnx.ModelProto, shape: tuple[int, ...], target: Target) -> None:
-    """As onnxruntime without optimizations; a tie may be rounded otherwise, which moves what follows by a step."""
-    image = np.random.default_rng(5).normal(0, 2, shape).astype(np.float32)
+def as_written(model: onnx.ModelProto, image: np.ndarray) -> list[np.ndarray]:
+    """The outputs by onnxruntime without optimizations."""
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    for got, expected in zip(compiled(model, image, target), session.run(None, {"input": image}), strict=True):
+    outputs: list[np.ndarray] = session.run(None, {"input": image})
+    return outputs
+
+
+def assert_computes_as_written(model: onnx.ModelProto, shape: tuple[int, ...], target: Target) -> None:
+    """As `as_written`; a tie may be rounded otherwise, which moves what follows by a step."""
+    image = np.random.default_rng(5).normal(0, 2, shape).astype(np.float32)
+    for got, expected in zip(compiled(model, image, target), as_written(model, image), strict=True):
         assert got.shape == expected.shape
         error = np.abs(got - expected)
         assert error.max() < 0.1 * max(1.0, np.abs(expected).max())
@@ -161,8 +169,7 @@ def test_addition_of_an_enlarged_tensor_joins_the_integer_convolution(make_graph
         net.leaky(net.integer_conv(image, 3, 20, strides=[2, 2])), zero_points(20), axis=1, scale=[0.07] * 20
     )
     scales = net.constant(np.array([1, 1, 2, 2], np.float32))
-    how = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
-    enlarged = net.add("Resize", coarse, "", scales, **how)
+    enlarged = net.add("Resize", coarse, "", scales, **ENLARGED)
     total = net.add("Add", net.leaky(net.integer_conv(image, 3, 20, kernel=1)), enlarged)
     net.integer_conv(net.integers(total, 120), 20, 6)
     outputs = [net.nodes[-1].output[0], net.integer_conv(coarse, 20, 4, kernel=1)]
@@ -255,6 +262,60 @@ def test_what_is_computed_between_integers_stays_in_blocks(
         assert set(others) == blocked_operators(graph)
         assert [node.outputs[0].dtype for node in others if isinstance(node, Pooling)] == ["uint8"] * 2
         assert not {"relax.concat", "relax.negative", "relax.nn.avg_pool2d"} & set(kinds(graph))
+    assert_computes_as_written(model, SHAPE, target)
+
+
+@pytest.mark.parametrize("channels", [6, 20, 64, 96])
+def test_arithmetic_between_integers_is_of_integers(make_graph: MakeModel, target: Target, channels: int) -> None:
+    """A residual block: what is added is read as it is, and by the next convolution as its ReLU; among other things."""
+    net = IntegerNet()
+    by_channel = {"zero_point": zero_points(channels), "axis": 1, "scale": [STEP] * channels}
+    stored = net.integers(net.integer_conv(net.integers("input", 128), 3, channels), **by_channel)
+    slopes = net.constant(np.random.default_rng(1).uniform(-0.5, 1, (channels, 1, 1)).astype(np.float32))
+    numbers = net.constant(np.random.default_rng(2).uniform(0.5, 2, (1, channels, 1, 1)).astype(np.float32))
+    small = net.integers(net.integer_conv(stored, channels, channels, strides=[2, 2]), 120)
+    enlarged = net.add("Resize", small, "", net.constant(np.float32([1, 1, 2, 2])), **ENLARGED)
+    made = [
+        net.integers(net.add("Relu", stored), 0, scale=0.03),
+        net.integers(net.add("PRelu", stored, slopes), **by_channel),
+        net.integers(net.add("Div", stored, numbers), 128),
+        net.integers(net.add("Sigmoid", stored), 0, scale=1 / 255),
+        net.integers(enlarged, 110, scale=0.061),
+    ]
+    made.append(net.integers(net.add("Mul", *made[1:3]), 128, scale=0.47))
+    outputs = [*made, net.integer_conv(made[-1], channels, 4)]
+    model = make_graph(net.nodes, outputs, net.weights, SHAPE)
+    graph = graph_before(model, SHAPE, target)
+    fuse_epilogue(graph)
+    use_integers(graph)
+    before = kinds(graph)
+    map_integers(graph)
+    after = [node for node in graph.nodes if isinstance(node, Elementwise)]
+    assert len(after) == 6
+    assert {value.dtype for node in after for value in [*node.inputs, *node.outputs]} == {"uint8"}
+    assert before.count("Quantize") - kinds(graph).count("Quantize") == 6
+    assert kinds(graph).count("Dequantize") == len(made)  # For the graph's outputs.
+    image = np.random.default_rng(5).normal(0, 2, SHAPE).astype(np.float32)
+    steps = [0.03, STEP, STEP, 1 / 255, 0.061, 0.47]
+    results = compiled(model, image, target)[:-1], as_written(model, image)[:-1]  # A sum of many may be further off.
+    for got, wanted, step in zip(*results, steps, strict=True):
+        error = np.abs(got - wanted) / step
+        assert error.max() < 2.01  # A step of its own, and what one of its operands makes of one.
+        assert (error > 0.01).mean() < 0.02
+
+
+def test_arithmetic_that_something_reads_or_makes_as_floats_stays(make_graph: MakeModel, target: Target) -> None:
+    net = IntegerNet()
+    stored = net.integers(net.integer_conv(net.integers("input", 128), 3, 16), 120)
+    returned, read, mixed = (net.add("Relu", stored), net.add("Sigmoid", stored), net.add("Add", stored, stored))
+    mixed = net.add("Mul", stored, net.add("Sigmoid", mixed))
+    read_twice = [net.integers(read, 0), net.add("Sigmoid", read)]
+    outputs = [returned, net.integers(returned, 0), net.integers(mixed, 128), *read_twice]
+    model = make_graph(net.nodes, outputs, net.weights, SHAPE)
+    graph = graph_after(model, SHAPE, target)
+    operators = [node for node in graph.nodes if isinstance(node, Elementwise)]
+    assert len(operators) == 6
+    assert {value.dtype for node in operators for value in [*node.inputs, *node.outputs]} == {"float32"}
     assert_computes_as_written(model, SHAPE, target)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from facedeploy.compiler.frontend.prepare_onnx import static_shapes, with_input_shape
+from facedeploy.compiler.frontend.prepare_onnx import with_input_shape
 from facedeploy.core.anchor_spec import AnchorSpec
 from facedeploy.core.errors import CompileError
 from facedeploy.core.head_spec import HeadSpec
@@ -14,6 +14,7 @@ from facedeploy.core.level import Level
 from facedeploy.core.prior_spec import PriorSpec
 from facedeploy.core.receptive_field_spec import ReceptiveFieldSpec
 from facedeploy.core.tensor_spec import TensorSpec
+from facedeploy.quantize.graph import static_shapes
 
 LOC, CONF, LANDMS = "loc", "conf", "landms"
 # Numbers for each prior in the outputs of a level -> what they are.

@@ -11,6 +11,7 @@ from facedeploy.compiler.frontend.modernize_onnx import modernize_onnx
 from facedeploy.compiler.frontend.resize_nodes import settle_scales
 from facedeploy.core.requirement import require
 from facedeploy.core.tensor_spec import TensorSpec
+from facedeploy.quantize.graph import static_shapes
 
 # Inputs that exporters give as an empty tensor where they mean none, by position.
 OPTIONAL_INPUTS = {"Resize": (1, 2, 3)}
@@ -90,18 +91,6 @@ def _fold_constants(model: Any, never: Collection[str] = NEVER_FOLDED) -> bool:
     del graph.node[:]
     graph.node.extend(kept)
     return measured and folded
-
-
-def static_shapes(model: Any) -> dict[str, tuple[int, ...]]:
-    import onnx
-
-    graph = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
-    shapes = {}
-    for entry in [*graph.input, *graph.value_info, *graph.output]:
-        kind = entry.type.tensor_type
-        if kind.HasField("shape") and all(side.HasField("dim_value") for side in kind.shape.dim):
-            shapes[entry.name] = tuple(side.dim_value for side in kind.shape.dim)
-    return shapes
 
 
 def _settled_shapes(model: Any) -> dict[str, tuple[int, ...]]:

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from facedeploy.compiler.frontend.prepare_onnx import static_shapes, with_input_shape
+from facedeploy.compiler.frontend.prepare_onnx import with_input_shape
 from facedeploy.core.tensor_spec import TensorSpec
+from facedeploy.quantize.graph import static_shapes
 
 Shape = tuple[int, ...]
 

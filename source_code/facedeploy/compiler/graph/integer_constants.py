@@ -3,7 +3,8 @@
 import numpy as np
 import numpy.typing as npt
 
-from facedeploy.compiler.graph.nodes import Convolution, FloatArray, HeadLevel, Part, Value
+from facedeploy.compiler.graph.nodes import Convolution, Elementwise, FloatArray, HeadLevel, Part, Value
+from facedeploy.compiler.kernels.blocked.elementwise import DIVIDED
 from facedeploy.compiler.kernels.blocked.integers import Step
 from facedeploy.compiler.kernels.blocked.layout import Array, Blocked, in_blocks, pack_bias, pack_depthwise
 
@@ -61,6 +62,19 @@ def affine_constants(value: Value, layout: Blocked, floats: Blocked | None) -> t
     if floats is not None:
         scale = np.pad(scale, (0, -len(scale) % floats.block), constant_values=1.0).reshape(-1, floats.block)
     return scale, in_blocks(value.affine.zero_point, layout.block)
+
+
+def elementwise_constants(node: Elementwise, lanes: int) -> list[Array]:
+    """What `elementwise_integers` is given beside its sources."""
+    unit, zero_point = _affine(node.outputs[0])
+    divided = DIVIDED.get(node.name, 0)
+    rows = []
+    for index, value in enumerate(node.operands):
+        scale, zero = _affine(value)
+        rows.append((scale / unit if index < divided else scale, zero))
+    affines = [np.stack([pack_bias(row, lanes) for row in pair]) for pair in [*rows, (1 / unit, zero_point)]]
+    channels = [] if node.channels is None else [node.channels / unit if len(rows) < divided else node.channels]
+    return [*affines[:-1], *(pack_bias(each, lanes) for each in channels), affines[-1]]
 
 
 def _depthwise(node: Convolution | HeadLevel) -> bool:

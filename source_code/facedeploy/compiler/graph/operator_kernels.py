@@ -3,14 +3,18 @@
 from collections.abc import Sequence
 from typing import Any
 
+from facedeploy.compiler.graph.integer_constants import elementwise_constants
 from facedeploy.compiler.graph.nodes import Elementwise, Interpolation, Operator, Pooling
-from facedeploy.compiler.kernels.blocked.elementwise import elementwise
+from facedeploy.compiler.kernels.blocked.elementwise import elementwise, elementwise_integers
 from facedeploy.compiler.kernels.blocked.interpolation import interpolation
 from facedeploy.compiler.kernels.blocked.layout import Array, Blocked, in_blocks, pack_bias
 from facedeploy.compiler.kernels.blocked.pooling import pooling
+from facedeploy.compiler.target import Target
 
 
-def operator_kernel(node: Operator, sources: Sequence[Blocked], output: Blocked) -> tuple[Any, list[Array]]:
+def operator_kernel(
+    node: Operator, sources: Sequence[Blocked], output: Blocked, target: Target
+) -> tuple[Any, list[Array]]:
     """The PrimFunc `name(sources..., constants..., output)` of one of `blocked_operators`, and its constants."""
     size = f"{output.channels}x{output.height}x{output.width}"
     match node:
@@ -22,7 +26,11 @@ def operator_kernel(node: Operator, sources: Sequence[Blocked], output: Blocked)
             axes = [(axis.below, axis.above, axis.share) for axis in (node.rows, node.columns)]
             return interpolation(f"bilinear_{size}", sources[0], output), [array for axis in axes for array in axis]
         case Elementwise():
+            name, count = f"{node.name.split('.')[-1]}_{size}", int(node.channels is not None)
+            if node.outputs[0].affine is not None:
+                name = f"integer_{name}"
+                function = elementwise_integers(name, node.name, node.numbers, sources, count, output, target)
+                return function, elementwise_constants(node, output.block)
             constants: list[Array] = [] if node.channels is None else [pack_bias(node.channels, output.block)]
-            name = f"{node.name.split('.')[-1]}_{size}"
-            return elementwise(name, node.name, node.numbers, sources, len(constants), output), constants
+            return elementwise(name, node.name, node.numbers, sources, count, output), constants
     raise TypeError(f"{node.name} has no blocked kernel")

@@ -142,7 +142,7 @@ class _Emitter:
 
     def emit_blocked_operator(self, node: Operator) -> None:
         sources = [self.layouts[id(value)] for value in node.operands]
-        function, constants = operator_kernel(node, sources, self.layouts[id(node.outputs[0])])
+        function, constants = operator_kernel(node, sources, self.layouts[id(node.outputs[0])], self.target)
         arguments = [*(self.as_blocked(value) for value in node.operands), *map(_constant, constants)]
         self.apply(function, arguments, node.outputs)
 

@@ -16,6 +16,7 @@ from facedeploy.compiler.passes.fuse_epilogue import fuse_epilogue
 from facedeploy.compiler.passes.fuse_heads import fuse_heads
 from facedeploy.compiler.passes.fuse_integer_cascade import fuse_integer_cascade
 from facedeploy.compiler.passes.fuse_separable import fuse_separable
+from facedeploy.compiler.passes.map_integers import map_integers
 from facedeploy.compiler.passes.merge_parallel import merge_parallel
 from facedeploy.compiler.passes.pool_integers import pool_integers
 from facedeploy.compiler.passes.remove_concatenation import remove_concatenation
@@ -35,6 +36,7 @@ GRAPH_PASSES: tuple[Callable[[Graph], None], ...] = (
     fuse_heads,
     pool_integers,
     use_integers,
+    map_integers,
     fuse_integer_cascade,
     merge_parallel,
     fuse_separable,

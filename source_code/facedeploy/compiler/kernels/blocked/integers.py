@@ -195,13 +195,14 @@ def store_u8(
 
     Four at a time, where the target packs them in one vector.
     """
-    packs = lanes == PACKED_LANES and "avx512bw" in target.features
-    whole = len(values) // PACKED * PACKED if packs else 0
+    zero_points = [zero_point] * len(values)
+    if buffer.shape[-1] == lanes:
+        store_run_u8(buffer, values, zero_points, at, lanes, target)
+        return
+    whole = _packed(len(values), lanes, target)
     for first in range(0, whole, PACKED):
-        packed = T.Bind(_pack(values[first : first + PACKED], zero_point))
-        if buffer.shape[-1] == lanes:  # Pixels are side by side.
-            store(buffer, packed, at(first), PACKED * lanes)
-            continue
+        group = slice(first, first + PACKED)
+        packed = T.Bind(_pack(values[group], zero_points[group]))
         for k in range(PACKED):
             part = tirx.Shuffle([packed], [tirx.const(lanes * k + lane, S32) for lane in range(lanes)])
             store(buffer, part, at(first + k), lanes)
@@ -209,7 +210,29 @@ def store_u8(
         store(buffer, to_u8(values[k], zero_point, lanes), at(k), lanes)
 
 
-def _pack(values: Sequence[Any], zero_point: Any) -> Any:
+def store_run_u8(
+    buffer: Any,
+    values: Sequence[Any],
+    zero_points: Sequence[Any],
+    at: Callable[[int], Indices],
+    lanes: int,
+    target: Target,
+) -> None:
+    """`store_u8` of vectors that follow each other in memory, each with a zero point of its own."""
+    whole = _packed(len(values), lanes, target)
+    for first in range(0, whole, PACKED):
+        group = slice(first, first + PACKED)
+        store(buffer, T.Bind(_pack(values[group], zero_points[group])), at(first), PACKED * lanes)
+    for k in range(whole, len(values)):
+        store(buffer, to_u8(values[k], zero_points[k], lanes), at(k), lanes)
+
+
+def _packed(count: int, lanes: int, target: Target) -> int:
+    """How many of so many vectors the target packs by fours."""
+    return count // PACKED * PACKED if lanes == PACKED_LANES and "avx512bw" in target.features else 0
+
+
+def _pack(values: Sequence[Any], zero_points: Sequence[Any]) -> Any:
     """Four float32 vectors of 16 lanes -> one of 64 u8, each as `to_u8` makes it: all narrowing saturates."""
 
     def rounded(value: Any) -> Any:
@@ -222,10 +245,11 @@ def _pack(values: Sequence[Any], zero_point: Any) -> Any:
     def narrow(one: Any, other: Any) -> Any:
         return _intrinsic("int16x32", "packssdw.512", one, other)
 
-    zero = rounded(zero_point)
-    zeros = T.Bind(narrow(zero, zero))
-    one, two, three, four = map(rounded, values)
-    sums = (_pure("int16x32", "llvm.sadd.sat", narrow(*pair), zeros) for pair in ((one, two), (three, four)))
+    def total(pair: slice) -> Any:
+        steps, zeros = (narrow(*map(rounded, vectors[pair])) for vectors in (values, zero_points))
+        return _pure("int16x32", "llvm.sadd.sat", steps, T.Bind(zeros))
+
+    sums = [total(slice(0, 2)), total(slice(2, 4))]
     mixed = T.Bind(tirx.reinterpret(f"{S32}x16", _intrinsic("uint8x64", "packuswb.512", *map(T.Bind, sums))))
     # Packing keeps to quarters of a vector: four lanes of each value lie in each.
     order = [tirx.const(quarter * 4 + value, S32) for value in range(4) for quarter in range(4)]
