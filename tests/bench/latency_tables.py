@@ -23,6 +23,7 @@ SIZES = ("160x140", "320x240", "640x480", "1280x720", "1920x1080")
 BY_32 = ("160x160", "320x256", "640x480", "1280x736", "1920x1088")
 LIGHT = ("mobilenet0.25", "slim", "RFB", "faster_mobile_16and32")
 LFFD = ("lffd_face_v1", "lffd_face_v2")
+# LFFD's face nets have no config of int8.
 CALIBRATE = ("--dtype", "int8", "--set", "backend.quantize={}")
 RANDOM = ("--set", "frontend.random_weights=0")
 PUBLISHED = "Published by others"
@@ -41,30 +42,32 @@ EXPORTS = {
 
 @dataclass(frozen=True)
 class Table:
-    """A run of the verb. `published`: whether the figures of others for its sizes stand below it."""
+    """A run of the verb, with the configs of `dtype`. `published`: whether the figures of others stand below it."""
 
     title: str
-    configs: tuple[str, ...]
+    nets: tuple[str, ...]
     options: tuple[str, ...]
     published: bool = True
+    dtype: str = "fp32"
 
     def words(self) -> list[str]:
         """What stands behind `facedeploy`, but for what is the same in all tables."""
-        return ["latency", "--config", *(f"build_in/build/{name}_fp32.yaml" for name in self.configs), *self.options]
+        return ["latency", "--config", *(f"build_in/build/{net}_{self.dtype}.yaml" for net in self.nets), *self.options]
 
 
 TABLES = {
     "light": Table("Light detectors, fp32", LIGHT, ("--sizes", *SIZES)),
     "4k": Table("Light detectors at 4K, fp32", LIGHT, ("--sizes", "3840x2160")),
-    "int8": Table("Light detectors, int8", LIGHT[:3], (*CALIBRATE, "--sizes", *SIZES), published=False),
+    "int8": Table("Light detectors, int8", LIGHT[:3], ("--sizes", *SIZES), published=False, dtype="int8"),
     "yunet": Table(
         "YuNet, fp32, whose canvases have sides that 32 divides", ("yunet",), ("--sizes", *BY_32), published=False
     ),
     "int8_by_32": Table(
         "YuNet and faster-mobile-retinaface, int8, on such canvases",
         ("yunet", "faster_mobile_16and32"),
-        (*CALIBRATE, "--sizes", *BY_32),
+        ("--sizes", *BY_32),
         published=False,
+        dtype="int8",
     ),
     "lffd": Table("LFFD's face nets, fp32", LFFD, (*RANDOM, "--sizes", *SIZES), published=False),
     "lffd_int8": Table(
@@ -141,7 +144,7 @@ def link(work: Path) -> None:
 def export(work: Path, table: Table) -> None:
     """The ONNX files of a table's nets, unless they are there."""
     for name, checkpoint in EXPORTS.items():
-        needed = {name, name.lower()} & set(table.configs)
+        needed = {name, name.lower()} & set(table.nets)
         if needed and not (work / "export_model" / f"{name}_640.onnx").is_file():
             weights = ("--weight_path", f"weights/{checkpoint}") if checkpoint else ("--random_weights", "0")
             facedeploy(work, "export", "--model_name", name, *weights, "--size", "640")
