@@ -83,14 +83,7 @@ def for_spans(total: int, size: int, body: Callable[[Any], None]) -> None:
         body(0)
         return
     with T.serial(0, count) as index:
-        body(span_start(total, size, index))
-
-
-def span_start(total: int, size: int, index: Any) -> Any:
-    """Where the span with this index begins: see `for_spans`."""
-    if total % size == 0:
-        return index * size
-    return T.Bind(tirx.Min(index * size, tirx.const(total - size, "int32")))
+        body(index * size if total % size == 0 else T.Bind(tirx.Min(index * size, tirx.const(total - size, "int32"))))
 
 
 def pixels_of(width: int) -> int:
