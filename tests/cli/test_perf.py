@@ -48,6 +48,13 @@ def test_figures_are_printed_and_written(vamp, tmp_path):
     assert (figures["images"], figures["instances"], figures["note"]) == (8, 2, "")
 
 
+def test_figures_are_written_although_the_histogram_cannot_be(vamp, tmp_path):
+    (tmp_path / "taken").touch()
+    words = ("--iterations", 5, "--json", tmp_path / "f.json", "--histogram", tmp_path / "taken" / "h.png")
+    assert vamp(*words)[0] == 2
+    assert json.loads((tmp_path / "f.json").read_text())["images"] == 5
+
+
 def test_histogram_is_a_png_that_opencv_reads(vamp, tmp_path):
     code, _, error = vamp("--iterations", 30, "--histogram", tmp_path / "new" / "h.png")
     assert (code, error) == (0, "")
@@ -125,7 +132,7 @@ def test_json_that_normalizes_otherwise_is_followed_and_a_line_says_so(vamp, tmp
         (["--iterations", "-5"], "argument --iterations: got '-5', expected a whole number from 1"),
         (["-s", "640"], "argument -s/--shape: got '640', expected [3,H,W], such as [3,480,640]"),
         (["-s", "[3,99999,1]"], "sides of at most 16384 px"),
-        (["--max_detections", "100000"], "max_detections: got 100000, expected 1 to 5000"),
+        (["--max_detections", "100000"], "max_detections: got 100000, expected a whole number from 1 to 5000"),
         (["--threads", "200"], "threads: got 200, this process can use"),
         (["--datalist", "l.txt"], "--datalist and --path_output go together"),
         (["--path_output", "out"], "--datalist and --path_output go together"),

@@ -126,7 +126,7 @@ def test_file_that_is_no_image_is_one_sentence_whatever_the_number_of_processes(
     (tmp_path / "x.png").write_bytes(b"no image")
     for processes in (1, 2):
         with pytest.raises(ImageError, match=r"x\.png: is no image"):
-            measure(tiny_artifact.prefix, files=[tmp_path / "x.png"], processes=processes)
+            measure(tiny_artifact.prefix, iterations=1, files=[tmp_path / "x.png"], processes=processes)
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,11 @@ def test_file_that_is_no_image_is_one_sentence_whatever_the_number_of_processes(
     [
         ({"device": 3}, DeviceError, r"device: got 3; the devices here: 0 \("),
         ({"threads": 4096}, DeviceError, "threads: got 4096"),
-        ({"max_detections": 100_000}, ConfigError, "max_detections: got 100000, expected 1 to 5000"),
+        (
+            {"max_detections": 100_000},
+            ConfigError,
+            "max_detections: got 100000, expected a whole number from 1 to 5000",
+        ),
     ],
 )
 def test_wrong_options_are_one_sentence(tiny_artifact, options, kind, said):
@@ -146,7 +150,7 @@ def test_wrong_options_are_one_sentence(tiny_artifact, options, kind, said):
 @pytest.mark.parametrize("processes", [1, 2])
 def test_bad_prefix_is_one_sentence_before_any_process_starts(tmp_path, processes):
     with pytest.raises(ArtifactError, match="no artifact at"):
-        measure(tmp_path / "mod", processes=processes)
+        measure(tmp_path / "mod", iterations=1, processes=processes)
 
 
 def test_bug_in_one_instance_is_raised_and_ends_the_others(tiny_artifact, monkeypatch):

@@ -91,6 +91,11 @@ def test_machine_of_one_device_says_so(tmp_path, monkeypatch):
         ((0, 7), 2, "device: got 0, 7; the devices here: 0 (NUMA node0, "),
         ((1, 1), 2, "device: got 1, 1; the devices here: 0 (NUMA node0, "),
         ((), 1, "device: got none; the devices here: 0 (NUMA node0, "),
+        ("cpu", 1, "device: got cpu; the devices here: 0 (NUMA node0, "),
+        ("0", 1, "device: got 0; the devices here: 0 (NUMA node0, "),
+        ((0, "1"), 2, "device: got 0, 1; the devices here: 0 (NUMA node0, "),
+        (None, 1, "device: got None; the devices here: 0 (NUMA node0, "),
+        (0.0, 1, "device: got 0.0; the devices here: 0 (NUMA node0, "),
         ((0, 1), 1, "device: got 0, 1, expected no more of them than instances (1): raise those"),
     ],
 )

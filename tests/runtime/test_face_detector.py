@@ -206,8 +206,8 @@ def test_thresholds_override_the_artifacts(tiny_artifact, composition, pictures)
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"max_detections": 100_000}, "max_detections: got 100000, expected 1 to 5000"),
-        ({"max_detections": 0}, "max_detections: got 0, expected 1 to 5000"),
+        ({"max_detections": 100_000}, "max_detections: got 100000, expected a whole number from 1 to 5000"),
+        ({"max_detections": 0}, "max_detections: got 0, expected a whole number from 1 to 5000"),
         ({"confidence_threshold": 1.5}, "confidence_threshold: got 1.5, expected a number from 0 to 1"),
         ({"nms_threshold": float("nan")}, "nms_threshold: got nan, expected a number from 0 to 1"),
     ],
@@ -272,3 +272,31 @@ def test_real_net_on_photos_is_an_independent_composition_too(shared_data, tmp_p
     photos = sorted((shared_data / "data" / "wider_val_dev" / "images").rglob("*.jpg"))[::125]
     for photo, work in zip(photos, detector.run_async(photos), strict=True):
         check(work.detections, composition(cv2.imread(str(photo)), nms=detector.nms))
+
+
+@pytest.mark.parametrize("order", ["bgr", "rgb", "GRB", None])
+def test_unknown_order_is_refused(detector, pictures, order):
+    with pytest.raises(ConfigError, match=r"^order: got .*, expected RGB or BGR$"):
+        detector.detect(pictures[0], order)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"instances": 0}, "instances: got 0, expected a whole number from 1"),
+        ({"instances": 1.5}, "instances: got 1.5, expected a whole number from 1"),
+        ({"instances": True}, "instances: got True, expected a whole number from 1"),
+        ({"batch": "1"}, "batch: got '1', expected a whole number from 1"),
+        ({"threads": -3}, "threads: got -3, expected a whole number from 1"),
+        ({"threads": "2"}, "threads: got '2', expected a whole number from 1"),
+        ({"decoders": -1}, "decoders: got -1, expected a whole number from 0"),
+        ({"max_detections": 2.5}, "max_detections: got 2.5, expected a whole number from 1 to 5000"),
+        ({"confidence_threshold": "0.5"}, "confidence_threshold: got '0.5', expected a number from 0 to 1"),
+        ({"nms_threshold": 1.5}, "nms_threshold: got 1.5, expected a number from 0 to 1"),
+        ({"scale": "x"}, "scale: got 'x', expected a number from 0.1 to 2"),
+    ],
+)
+def test_option_that_cannot_be_is_one_sentence(tiny_artifact, options, said):
+    with pytest.raises(ConfigError) as error:
+        FaceDetector.from_artifact(tiny_artifact.prefix, **options)
+    assert str(error.value) == said

@@ -1,5 +1,7 @@
 """Which of an artifact's shapes takes an image."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -31,6 +33,28 @@ def test_shapes_of_the_detector(tiny_ladder) -> None:
         shapes(batch=2)
     with pytest.raises(ShapeError, match=r"batch 3: .*/mod holds 1; "):
         shapes((64, 128), 3)
+    assert shapes([64, 128]) == [(1, 3, 64, 128)]
+    for canvas in ("nearst", "96x128", 96, (96,), (96.0, 128.0)):
+        with pytest.raises(ConfigError, match=r"^canvas: got .*, expected \(height, width\) in px, or 'nearest'$"):
+            shapes(canvas)
+
+
+def test_canvas_of_larger_batches_alone_is_there(tiny_ladder) -> None:
+    """Else images would lie on another canvas, and other faces be found, by the batch that was asked for."""
+    opened = open_artifact(tiny_ladder.prefix)
+    ladder = [
+        replace(opened.manifest.base, input=replace(opened.manifest.base.input, shape=shape))
+        for shape in ((1, 3, 96, 96), (8, 3, 64, 96), (4, 3, 64, 96), (2, 3, 96, 96))
+    ]
+    artifact = replace(opened, manifest=replace(opened.manifest, ladder=tuple(ladder)))
+
+    def shapes(canvas, batch=None):
+        return [rung.input.shape for rung in rungs_for(artifact, (96, 96), canvas, batch)]
+
+    assert shapes("nearest") == [(1, 3, 96, 96), (4, 3, 64, 96)]
+    assert shapes((64, 96)) == [(4, 3, 64, 96)]
+    assert shapes("nearest", 2) == [(1, 3, 96, 96), (4, 3, 64, 96), (2, 3, 96, 96)]
+    assert shapes("nearest", 8) == [(1, 3, 96, 96), (8, 3, 64, 96), (4, 3, 64, 96), (2, 3, 96, 96)]
 
 
 def test_place_on_a_part_of_the_canvas_is_not_known_on_another(letterbox_on) -> None:

@@ -39,6 +39,7 @@ Each instance runs batch after batch, as fast as it can (closed loop). With --ra
 whether or not earlier ones are done (open loop): latency counts from a request's arrival, its wait for a free instance
 included. The warm-up before lasts until calls take as long as one another."""
 
+ITERATIONS = 100
 MOST_FILES = 64  # Real images, which lie in memory decoded.
 HIGHEST_RATE = 1e6  # Requests a second.
 
@@ -54,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_device(parser, "-d")
     add("-s", "--shape", type=image_shape, metavar="[3,H,W]", help="size of the random images (default: the canvas)")
     add("--file_path", type=Path, help=f"measure with these images in place of random ones ({MOST_FILES} at most)")
-    add("--iterations", type=positive, default=100, help="batches an instance (default %(default)s)")
+    add("--iterations", type=positive, help=f"batches an instance (default {ITERATIONS})")
     add("--rate", type=rate, metavar="R", help="open loop: R requests of a batch arrive a second, at all instances")
     add(
         "--batches",
@@ -101,10 +102,10 @@ def _measure(arguments: argparse.Namespace) -> int:
     if report.note:
         print(report.note, file=sys.stderr)
     print("\n".join(report.lines()))
+    _write_json(arguments.json, report.to_json())
     if arguments.histogram:
         title = f"{arguments.model}: {len(report.samples_ms)} calls, batch {report.batch}"
         write_image(arguments.histogram, draw_histogram(report.samples_ms, title))
-    _write_json(arguments.json, report.to_json())
     return 0
 
 
@@ -141,7 +142,7 @@ def _measurement(arguments: argparse.Namespace) -> "Callable[..., PerfReport]":
         rate=arguments.rate,
         processes=arguments.processes,
         instances=arguments.instances,
-        iterations=arguments.iterations,
+        iterations=arguments.iterations or ITERATIONS,
         threads=arguments.threads,
         device=arguments.device,
     )
@@ -161,7 +162,7 @@ def _run_datalist(arguments: argparse.Namespace) -> int:
     from facedeploy.core.errors import ConfigError
     from facedeploy.npz.datalist import read_datalist
 
-    if arguments.shape:
+    if arguments.shape or arguments.iterations:  # The reference's own command lines have them.
         print("with --datalist each file runs once, at its own size: -s, --iterations do nothing", file=sys.stderr)
     if arguments.canvas == "nearest":
         raise ConfigError("--canvas nearest: npz files have boxes in px of the canvas, so all need the same one")

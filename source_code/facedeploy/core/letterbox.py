@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from numbers import Real
 
 import numpy as np
 import numpy.typing as npt
@@ -15,8 +16,9 @@ SCALES = (0.1, 2.0)  # The least and the largest, as faster-mobile-retinaface ha
 
 def check_scale(scale: float) -> None:
     """Raise ConfigError for a scale that images are not seen at."""
-    if not SCALES[0] <= scale <= SCALES[1]:
-        raise ConfigError(f"scale: got {scale:g}, expected a number from {SCALES[0]:g} to {SCALES[1]:g}")
+    if not isinstance(scale, Real) or not SCALES[0] <= float(scale) <= SCALES[1]:
+        got = f"{float(scale):g}" if isinstance(scale, Real) else repr(scale)
+        raise ConfigError(f"scale: got {got}, expected a number from {SCALES[0]:g} to {SCALES[1]:g}")
 
 
 def scaled(sides: tuple[int, int], scale: float) -> tuple[int, int]:

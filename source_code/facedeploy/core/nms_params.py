@@ -1,6 +1,7 @@
 """What decides which decoded boxes are kept."""
 
 from dataclasses import dataclass
+from numbers import Integral
 
 CANDIDATES = 5000  # The best boxes above the threshold that suppression looks at, as Pytorch_Retinaface's top_k.
 
@@ -18,5 +19,7 @@ class NmsParams:
             raise ValueError(f"confidence_threshold: got {self.confidence_threshold}, expected a number from 0 to 1")
         if not 0 <= self.nms_threshold <= 1:
             raise ValueError(f"nms_threshold: got {self.nms_threshold}, expected a number from 0 to 1")
-        if not 1 <= self.max_detections <= CANDIDATES:
-            raise ValueError(f"max_detections: got {self.max_detections}, expected 1 to {CANDIDATES}")
+        if not isinstance(self.max_detections, Integral) or not 1 <= self.max_detections <= CANDIDATES:
+            raise ValueError(
+                f"max_detections: got {self.max_detections!r}, expected a whole number from 1 to {CANDIDATES}"
+            )

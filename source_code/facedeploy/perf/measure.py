@@ -31,7 +31,7 @@ def measure(
     rate: float | None = None,
     processes: int = 1,
     instances: int = 1,
-    iterations: int = 100,
+    iterations: int,
     threads: int | None = None,
     device: int | Sequence[int] = 0,
 ) -> PerfReport:

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy.typing as npt
 
 from facedeploy.artifact.named import find_artifact
 from facedeploy.config.vdsp_params import Geometry
+from facedeploy.core.checks import check_order, check_share, check_whole
 from facedeploy.core.detections import Detections
 from facedeploy.core.errors import ArtifactError, ConfigError, ImageError
 from facedeploy.core.normalization import ColorOrder
@@ -112,12 +112,11 @@ def build_detector(
     Raises ConfigError for an option that cannot be, ArtifactError for an artifact that is not there or not as asked,
     DeviceError for a device that this machine does not have.
     """
-    if order not in ("RGB", "BGR"):
-        raise ConfigError(f"order: got {order!r}, expected RGB or BGR")
-    _check_share("confidence_threshold", confidence_threshold)
-    _check_share("nms_iou_threshold", nms_iou_threshold)
-    if max_resolution is not None and not (isinstance(max_resolution, Integral) and max_resolution >= 1):
-        raise ConfigError(f"max_resolution: got {max_resolution!r}, expected a whole number of px from 1")
+    check_order(order)
+    check_share("confidence_threshold", confidence_threshold)
+    check_share("nms_iou_threshold", nms_iou_threshold)
+    if max_resolution is not None:
+        check_whole("max_resolution", max_resolution, unit="px")
     try:
         selection = Selection(min_size, max_size, biggest_face, margin, clip_boxes)
     except ValueError as error:
@@ -160,11 +159,6 @@ def _check(image: Any, called: str) -> None:
         check_pixels(image)
     except ImageError as error:
         raise ImageError(f"{called}: {error}") from None
-
-
-def _check_share(name: str, value: Any) -> None:
-    if not isinstance(value, Real) or not 0 <= float(value) <= 1:
-        raise ConfigError(f"{name}: got {value!r}, expected a number from 0 to 1")
 
 
 def _rows(faces: Detections) -> Floats:

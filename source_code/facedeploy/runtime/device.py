@@ -44,9 +44,11 @@ def find_devices(nodes: Path) -> list[Device]:
 def choose_devices(numbers: int | Sequence[int], instances: int) -> list[Device]:
     """The devices of these numbers. Raises DeviceError, which lists those there are, or when one would be idle."""
     there = find_devices(NODES)
-    chosen = [numbers] if isinstance(numbers, int) else list(numbers)
+    # Another library's devices have names, so that one may be given.
+    chosen = list(numbers) if isinstance(numbers, Sequence) and not isinstance(numbers, str) else [numbers]
+    known = [number for number in chosen if isinstance(number, int) and 0 <= number < len(there)]
     got = ", ".join(map(str, chosen)) or "none"
-    if not chosen or not all(0 <= number < len(there) for number in chosen) or len(set(chosen)) < len(chosen):
+    if not chosen or known != chosen or len(set(known)) < len(known):
         listed = ", ".join(f"{number} ({device.name})" for number, device in enumerate(there))
         raise DeviceError(f"device: got {got}; the devices here: {listed}")
     if instances < len(chosen):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from facedeploy.artifact.store import Artifact
 from facedeploy.config.vdsp_params import Geometry, VdspParams
+from facedeploy.core.checks import check_order, check_share, check_whole
 from facedeploy.core.cores import available_cores
 from facedeploy.core.detections import Detections
 from facedeploy.core.errors import ArtifactError, ConfigError
@@ -100,9 +101,17 @@ class FaceDetector:
         manifest's. `instances`, `threads` and `device`: see `Model.open_instances`; one instance answers soonest, one
         for each CPU does most. `decoders` None: as many as there are CPUs; where there is an instance for each, none
         but these, which spares an image its way from one CPU's caches to another's. Raises ArtifactError, DeviceError,
-        ConfigError for a threshold or scale out of range or a JSON whose layout cannot be had on another canvas or at a
-        scale, and ShapeError for a canvas or batch that the artifact lacks.
+        ConfigError for an option that cannot be or a JSON whose layout cannot be had on another canvas or at a scale,
+        and ShapeError for a canvas or batch that the artifact lacks.
         """
+        for name, count in {"batch": batch, "instances": instances, "threads": threads}.items():
+            if count is not None:
+                check_whole(name, count)
+        if decoders is not None:
+            check_whole("decoders", decoders, 0)
+        for name, share in {"confidence_threshold": confidence_threshold, "nms_threshold": nms_threshold}.items():
+            if share is not None:
+                check_share(name, share)
         models = Model.open_instances(prefix, instances, device=device, threads=threads)
         artifact, manifest = models[0].artifact, models[0].manifest
         if manifest.postprocess is None:
@@ -130,7 +139,11 @@ class FaceDetector:
         return cls([[model.at(rung) for rung in rungs] for model in models], canvases, nms, decoders, note)
 
     def detect(self, image: Image, order: ColorOrder = "BGR") -> Detections:
-        """Faces in one image, a file or (h, w, 3) u8 pixels in `order`. Raises ImageError when it is none."""
+        """Faces in one image, a file or (h, w, 3) u8 pixels in `order`.
+
+        Raises ImageError when it is none, and ConfigError for another order than RGB or BGR.
+        """
+        check_order(order)
         (work,) = self.run_sync([_work(image, order)])
         if work.error is not None:
             raise work.error

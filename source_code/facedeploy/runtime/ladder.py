@@ -19,10 +19,11 @@ def rungs_for(
 ) -> Sequence[Rung]:
     """Those of `canvas`, by default of the canvas `default_hw`, that take up to `batch` images.
 
-    By default that is the batch of the first shape. Raises ShapeError for what the artifact does not hold.
+    By default that is the batch of the first shape. A canvas that has larger batches alone is there with the smallest
+    of them. Raises ShapeError for what the artifact does not hold, ConfigError for what is no canvas.
     """
     ladder = artifact.manifest.ladder
-    canvas_hw = None if canvas == "nearest" else canvas or default_hw
+    canvas_hw = _canvas_hw(canvas, default_hw)
     fitting = [rung for rung in ladder if canvas_hw in (None, rung.canvas_hw)]
     if canvas_hw is not None and not fitting:
         asked = "the vdsp JSON makes a canvas of" if canvas is None else "canvas"
@@ -37,7 +38,19 @@ def rungs_for(
             f"batch {batch}: {artifact.prefix} holds {_listed(str(rung.batch) for rung in fitting)}; "
             "frontend.shape and frontend.ladder of the build config decide"
         )
-    return [rung for rung in fitting if rung.batch <= most] or fitting[:1]
+    least = {hw: min(rung.batch for rung in fitting if rung.canvas_hw == hw) for hw in {r.canvas_hw for r in fitting}}
+    return [rung for rung in fitting if rung.batch <= max(most, least[rung.canvas_hw])]
+
+
+def _canvas_hw(canvas: Canvas | None, default_hw: tuple[int, int]) -> tuple[int, int] | None:
+    """The canvas to use; None: any. Raises ConfigError."""
+    if canvas is None:
+        return default_hw
+    if canvas == "nearest":
+        return None
+    if isinstance(canvas, list | tuple) and len(canvas) == 2 and all(isinstance(side, int) for side in canvas):
+        return canvas[0], canvas[1]
+    raise ConfigError(f"canvas: got {canvas!r}, expected (height, width) in px, or 'nearest'")
 
 
 def on_canvas(params: VdspParams, canvas_hw: tuple[int, int]) -> VdspParams:
