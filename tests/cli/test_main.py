@@ -3,6 +3,7 @@
 import json
 import os
 import resource
+import signal
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -11,7 +12,7 @@ import pytest
 
 from facedeploy.cli import main as module
 from facedeploy.cli import vamc, vamp
-from facedeploy.cli.main import VERBS, VerbEntry, main
+from facedeploy.cli.main import VERBS, Terminated, VerbEntry, main
 from facedeploy.core.errors import DataError
 
 HEAVY = ("torch", "tvm", "onnx", "numpy", "cv2", "pydantic")
@@ -111,11 +112,26 @@ def verb(monkeypatch):
             "facedeploy fake: error: [Errno 28] No space left on device: '/x'\n",
         ),
         (KeyboardInterrupt(), 130, "facedeploy fake: interrupted\n"),
+        (Terminated(), 143, "facedeploy fake: terminated\n"),
     ],
 )
 def test_errors_go_to_stderr_and_become_exit_codes(verb, capsys, error, code, said):
     assert verb(error) == code
     assert capsys.readouterr() == ("", said)
+
+
+def test_sigterm_is_an_exception_in_the_verb_alone(monkeypatch, capsys):
+    def run(arguments):
+        os.kill(os.getpid(), signal.SIGTERM)
+        raise AssertionError("nothing comes behind the signal")
+
+    before = signal.getsignal(signal.SIGTERM)
+    fake = SimpleNamespace(DESCRIPTION="", add_arguments=lambda parser: None, run=run)
+    monkeypatch.setitem(sys.modules, "fake_verb", fake)
+    monkeypatch.setitem(VERBS, "fake", VerbEntry("fake_verb", ""))
+    assert main(["fake"]) == 143
+    assert capsys.readouterr() == ("", "facedeploy fake: terminated\n")
+    assert signal.getsignal(signal.SIGTERM) == before
 
 
 def test_bugs_keep_their_traceback(verb):

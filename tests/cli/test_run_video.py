@@ -214,6 +214,7 @@ def test_video_in_and_video_out(command, words, tmp_path, frames, detector, suff
         (["--stdin", "80x60", "--format", "video", "--output", "v.mkv"], "got --output v.mkv, expected *.avi or *.mp4"),
         (["--stdin", "80x60", "--output", "/dev/null"], "--output /dev/null is no file that could be replaced"),
         (["--stdin", "80x60", "--fps", "5"], "--fps is for --format video alone"),
+        (["--stdin", "80x60", "--draw_threshold", "0.6"], "--draw_threshold is for --format video or raw"),
         (["--stdin", "80x60", "--fps", "0"], "argument --fps: got '0', expected frames/s"),
         (["--stdin", "80x60", "--drop", "old"], "argument --drop: invalid choice: 'old'"),
         (["--video", "v.mp4", "--drop", "late"], "--drop late is for --stdin"),
@@ -332,18 +333,25 @@ def test_reader_that_has_gone_ends_the_run_quietly(process, frames):
     assert run.stderr.read() == b""
 
 
-@pytest.mark.parametrize("drop", ["never", "late"])
-def test_interrupt_ends_the_run_quietly_and_keeps_what_is_done(process, frames, tmp_path, drop):
+@pytest.mark.parametrize(
+    ("drop", "number", "code", "word"),
+    [
+        ("never", signal.SIGINT, 130, "interrupted"),
+        ("late", signal.SIGINT, 130, "interrupted"),
+        ("never", signal.SIGTERM, 143, "terminated"),
+    ],
+)
+def test_interrupt_ends_the_run_quietly_and_keeps_what_is_done(process, frames, tmp_path, drop, number, code, word):
     run = process("--drop", drop, "--output", tmp_path / "out" / "faces.jsonl")
     run.stdin.write(frames[0].tobytes())
     run.stdin.flush()
     deadline = time.monotonic() + PATIENCE_SECONDS
     while not any(file.stat().st_size for file in tmp_path.glob("out/*")) and time.monotonic() < deadline:
         time.sleep(0.01)
-    run.send_signal(signal.SIGINT)
-    assert run.wait(PATIENCE_SECONDS) == 130
+    run.send_signal(number)
+    assert run.wait(PATIENCE_SECONDS) == code
     summary, said = run.stderr.read().decode().splitlines()
     assert summary.startswith("1 frames, ")
-    assert said.endswith("interrupted")
+    assert said.endswith(word)
     assert [file.name for file in (tmp_path / "out").iterdir()] == ["faces.jsonl"]
     assert json.loads((tmp_path / "out" / "faces.jsonl").read_text())["frame"] == 0

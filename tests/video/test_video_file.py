@@ -46,6 +46,20 @@ def test_frames_are_those_of_opencv(tmp_path):
         np.testing.assert_array_equal(frame.pixels, capture.read()[1])
 
 
+@pytest.mark.parametrize(("share", "failed"), [(0.5, True), (1.0, False)])
+def test_file_that_is_cut_short_says_so_behind_its_last_frame(tmp_path, share, failed):
+    with video_writer(tmp_path / "whole.avi", 25) as writer:
+        for number in range(40):
+            writer.write(np.random.default_rng(number).integers(0, 256, (*HW, 3), np.uint8))
+    content = (tmp_path / "whole.avi").read_bytes()
+    (tmp_path / "v.avi").write_bytes(content[: int(share * len(content))])
+    video = VideoFile(tmp_path / "v.avi")
+    count = len(list(video))
+    assert (count < 36) == failed
+    said = f"v.avi ends after {count} frames, its header tells of 40: was it cut short?"
+    assert (str(video.failure).rpartition("/")[2] == said) == failed
+
+
 @pytest.mark.parametrize("content", [b"", b"no video at all", b"\0" * 5000])
 def test_file_that_is_no_video_is_refused(tmp_path, content):
     (tmp_path / "v.mp4").write_bytes(content)

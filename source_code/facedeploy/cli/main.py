@@ -3,8 +3,11 @@
 import argparse
 import importlib
 import os
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol, cast
 
@@ -53,6 +56,11 @@ VERBS = {
 
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
+EXIT_TERMINATED = 143
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, by which timeout(1), systemd and containers end a process: it ends as by Ctrl-C, and leaves as much."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -82,10 +90,14 @@ def run_verb(verb: str, argv: Sequence[str] | None = None, prog: str | None = No
     module.add_arguments(parser)
     arguments = parser.parse_args(argv)
     try:
-        return module.run(arguments)
+        with _terminable():
+            return module.run(arguments)
     except FacedeployError as error:
         print(f"{parser.prog}: error: {error}", file=sys.stderr)
         return EXIT_USER_ERROR
+    except Terminated:
+        print(f"{parser.prog}: terminated", file=sys.stderr)
+        return EXIT_TERMINATED
     except KeyboardInterrupt:
         print(f"{parser.prog}: interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED
@@ -96,6 +108,23 @@ def run_verb(verb: str, argv: Sequence[str] | None = None, prog: str | None = No
     except OSError as error:  # What the machine refuses, and nobody has put in words before.
         print(f"{parser.prog}: error: {error}", file=sys.stderr)
         return EXIT_USER_ERROR
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM raises Terminated in the block; only the main thread can have it so."""
+
+    def terminate(number: int, frame: object) -> None:
+        raise Terminated
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 if __name__ == "__main__":

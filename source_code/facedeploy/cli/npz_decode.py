@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from facedeploy.cli.options import add_draw, positive
+from facedeploy.cli.options import add_draw, draw_from, positive
 
 DESCRIPTION = """Output npz files of vamp -> WIDER FACE prediction files. Files are paired by name, never by order."""
 
@@ -34,7 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
     images = find_images(arguments.input_image_dir).images  # Those without a name have no npz file either.
     pairs = pair_with_images(read_datalist(arguments.vamp_datalist_path), images)
     height, width = arguments.model_size
-    writer = PredictionWriter(arguments.txt, arguments.draw_threshold if arguments.draw else None)
+    writer = PredictionWriter(arguments.txt, draw_from(arguments))
     writer.refuse_overwriting([image for _, image in pairs])
     failures, faces = [], 0
     for entry, image in tqdm(pairs, unit="npz", disable=None):
@@ -42,6 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
             pixels = read_image(image.path)
             detections = decode_slots(entry.output(arguments.vamp_output_dir), pixels, (height, width))
         except FacedeployError as error:
+            writer.remove(image.name)
             failures.append(str(error))
             continue
         writer.write(image.name, detections, pixels)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 MOST_WORKERS = 256  # Threads, instances, processes: more is a slip of the keyboard.
 LONGEST_SECONDS = 86400  # A day.
 LONGEST_SIDE = 1 << 14  # px of a frame, or of a random image.
+DRAW_THRESHOLD = 0.5
 VGA = (640, 480)  # Width and height, px.
 
 
@@ -137,7 +138,18 @@ def add_draw(parser: argparse.ArgumentParser) -> None:
     """`--draw` and its threshold."""
     add = parser.add_argument
     add("--draw", action="store_true", help="write pictures with boxes and landmarks beside the prediction files")
-    add("--draw_threshold", type=fraction, default=0.5, help="draw faces scored this or more (default %(default)s)")
+    add("--draw_threshold", type=fraction, help=f"draw faces scored this or more (default {DRAW_THRESHOLD})")
+
+
+def draw_from(arguments: argparse.Namespace) -> float | None:
+    """The score from which faces are drawn beside prediction files; None: no pictures. Raises ConfigError."""
+    from facedeploy.core.errors import ConfigError
+
+    if arguments.draw:
+        return DRAW_THRESHOLD if arguments.draw_threshold is None else float(arguments.draw_threshold)
+    if arguments.draw_threshold is not None:
+        raise ConfigError("--draw_threshold needs --draw: without it no picture is written")
+    return None
 
 
 def load_vdsp(path: str | None) -> "VdspParams | None":

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from facedeploy.cli.failures import EXIT_SOME_FAILED
-from facedeploy.cli.options import open_detector
+from facedeploy.cli.options import DRAW_THRESHOLD, open_detector
 from facedeploy.cli.statistics import new_meter, report_statistics
 
 if TYPE_CHECKING:
@@ -71,6 +71,8 @@ def _check_frames(arguments: argparse.Namespace) -> None:
         raise ConfigError(f"--output {arguments.output} is no file that could be replaced: name another")
     if arguments.fps and arguments.format != "video":
         raise ConfigError("--fps is for --format video alone")
+    if arguments.draw_threshold is not None and arguments.format not in ("video", "raw"):
+        raise ConfigError("--draw_threshold is for --format video or raw: JSON Lines have all faces")
     if arguments.video:
         if arguments.drop == "late":
             raise ConfigError("--drop late is for --stdin: a file waits until its frames are asked for")
@@ -98,13 +100,14 @@ def run_video(arguments: argparse.Namespace) -> int:
         arguments, arguments.model_prefix_path, arguments.vdsp_params_info, decoders=0, scale=arguments.scale
     )
     kind: Kind = arguments.format or "jsonl"
+    threshold = DRAW_THRESHOLD if arguments.draw_threshold is None else arguments.draw_threshold
     late = Newest(source) if arguments.drop == "late" else None
     works = (Work(str(number), pixels) for number, pixels in (source if late is None else late))
     meter = new_meter(arguments)
     done = detector.run_async(
         works,
         meter=meter,
-        then=[Stage("annotate", [Annotate(arguments.draw_threshold)], joined=True)] if kind != "jsonl" else (),
+        then=[Stage("annotate", [Annotate(threshold)], joined=True)] if kind != "jsonl" else (),
         # What waits in a queue gets late as well: one a model, and one that is made ready for the next.
         depth=len(detector.instances) + 1 if late else None,
     )
@@ -121,7 +124,7 @@ def run_video(arguments: argparse.Namespace) -> int:
                 write(int(work.name), work.image, work.detections)
                 frames += 1
                 boxes += len(work.detections)
-        except KeyboardInterrupt as error:  # How a camera's run ends: what is done is kept.
+        except KeyboardInterrupt as error:  # How a camera's run ends, or by SIGTERM: what is done is kept.
             interrupt = error
     seconds = time.monotonic() - started
     dropped = f", {late.dropped} dropped" if late is not None else ""

@@ -1,4 +1,4 @@
-"""Ctrl-C stays with Python."""
+"""Ctrl-C and SIGTERM stay with Python."""
 
 import signal
 import threading
@@ -8,10 +8,11 @@ from contextlib import contextmanager
 
 @contextmanager
 def interrupts_kept() -> Iterator[None]:
-    """For code that lets LLVM compile: it leaves a handler past which Ctrl-C does not reach a thread that waits."""
-    interrupt = signal.getsignal(signal.SIGINT)
+    """For code that lets LLVM compile: it leaves handlers past which Ctrl-C does not reach a thread that waits."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
-        if interrupt is not None and threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGINT, interrupt)
+        for number, handler in handlers.items():
+            if handler is not None and threading.current_thread() is threading.main_thread():
+                signal.signal(number, handler)

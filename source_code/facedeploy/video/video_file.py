@@ -13,11 +13,17 @@ from facedeploy.image.opencv import cv2
 from facedeploy.image.operations import Pixels
 from facedeploy.video.frame import Frame
 
+LEAST_SHARE = 0.9  # Of the frames that a header tells of.
 CODECS = {".avi": "MJPG", ".mp4": "mp4v"}  # Those that OpenCV's own wheels can write.
 
 
 class VideoFile:
-    """Frames of a file; `fps` (frames/s, None where the file does not tell) is what its header says."""
+    """Frames of a file; `fps` (frames/s, None where the file does not tell) is what its header says.
+
+    `failure` says, once the frames have ended, that they are far fewer than the header tells of, as of a file that was
+    cut short. OpenCV tells no damaged end from a clean one, and guesses the number where a header has none, so that a
+    tenth too few is no failure.
+    """
 
     def __init__(self, path: Path) -> None:
         """Open it. Raises DataError when there is no such file, or none that OpenCV can read frames from."""
@@ -30,7 +36,8 @@ class VideoFile:
             raise DataError(f"{path}: is no video that OpenCV can decode, or has no frame")
         fps = self._capture.get(cv2.CAP_PROP_FPS)
         self.fps = fps if math.isfinite(fps) and fps > 0 else None
-        self.failure: DataError | None = None  # As RawFrames has; OpenCV tells no damaged end from a clean one.
+        self._path, self._told = path, self._capture.get(cv2.CAP_PROP_FRAME_COUNT)
+        self.failure: DataError | None = None
 
     def __iter__(self) -> Iterator[Frame]:
         """The frames, once; the file is closed behind the last."""
@@ -40,6 +47,10 @@ class VideoFile:
             number += 1
             pixels = self._read()
         self._capture.release()
+        if number < LEAST_SHARE * self._told:
+            self.failure = DataError(
+                f"{self._path} ends after {number} frames, its header tells of {self._told:.0f}: was it cut short?"
+            )
 
     def _read(self) -> Pixels | None:
         read, pixels = self._capture.read()
