@@ -99,9 +99,23 @@ def test_damage_on_the_way_is_reported_and_the_rest_goes_on(offline, command, ph
     assert len(tree(tmp_path / "decoded")) == 3
 
 
-def test_options_that_play_no_part_with_a_list_are_met_with_a_line(offline, command):
+def test_what_fails_has_no_results_of_an_earlier_run(offline, command, photos, tmp_path):
+    for step in offline:
+        assert command(*offline[step])[0] == 0
+    (tmp_path / "npz" / "top.npz").write_bytes(b"damaged")
+    assert command(*offline["infer"])[0] == 1
+    assert not (tmp_path / "npz_out" / "top.npz").exists()
+    assert command(*offline["decode"])[0] == 1
+    assert len(tree(tmp_path / "decoded")) == 5
+    (photos / "images" / "0--Parade" / "a b.jpg").write_bytes(b"no image any more")
+    assert command(*offline["encode"])[0] == 1
+    assert not (tmp_path / "npz" / "0--Parade" / "a b.npz").exists()
+
+
+@pytest.mark.parametrize("words", [("-s", "[3,640,640]", "-b", 1, "-i", 2), ("--iterations", 7)])
+def test_options_that_play_no_part_with_a_list_are_met_with_a_line(offline, command, words):
     command(*offline["encode"])
-    code, _, error = command(*offline["infer"], "-s", "[3,640,640]", "-b", 1, "-i", 2)
+    code, _, error = command(*offline["infer"], *words)
     assert code == 0
     assert error.splitlines()[0].startswith("with --datalist each file runs once, at its own size: -s")
 

@@ -150,6 +150,59 @@ def test_run_in_which_all_images_fail_ends_with_its_report(run, tmp_path):
     ]
 
 
+def test_image_that_fails_has_no_results_of_an_earlier_run(run, photos, tmp_path):
+    """Else an evaluation would take them for this run's."""
+    assert run("--draw")[0] == 0
+    (photos / "images" / "0--Parade" / "a b.jpg").write_bytes(b"no image any more")
+    assert run()[0] == 1
+    others = [name for name in NAMES if name != "0--Parade/a b"]
+    assert (written(tmp_path / "out"), written(tmp_path / "out", ".jpg")) == (others, NAMES), (
+        "pictures are not asked for"
+    )
+    assert run("--draw")[0] == 1
+    assert written(tmp_path / "out", ".jpg") == others
+
+
+@pytest.mark.parametrize(
+    ("folder", "words", "taken"),
+    [
+        ("top.txt", [], "top.txt"),
+        ("0--Parade/same.txt/deep", [], "0--Parade/same.txt"),
+        ("top.jpg", ["--draw"], "top.jpg"),
+        ("run.journal", [], "run.journal"),
+        ("failures.jsonl/deep", [], "failures.jsonl"),
+    ],
+)
+def test_folder_with_the_name_of_a_result_is_refused_before_the_first_image(
+    run, refused, photos, new_photo, tmp_path, folder, words, taken
+):
+    new_photo(photos / "images" / folder / "other.png", 7)
+    said = run(*words, how=refused)
+    assert said.startswith(
+        f"{tmp_path}/out/{taken} would be a file of results, and the folder of results of the images"
+    )
+    assert not (tmp_path / "out").exists()
+
+
+def test_folder_with_the_name_of_no_result_of_this_run_is_fine(run, photos, new_photo):
+    new_photo(photos / "images" / "top.jpg" / "other.png", 7)
+    assert run()[0] == 0
+
+
+def test_path_that_is_too_long_is_one_failure(run, photos, tmp_path):
+    there = photos / "images" / "top.PNG"
+    (tmp_path / "list.txt").write_text(f"{'/'.join(['x' * 100] * 50)}.jpg\n{'x' * 300}.jpg\n{there}\n")
+    code, out, error = run(file_path=tmp_path / "list.txt")
+    assert (code, out.split(", ")[0], error.splitlines()[0]) == (1, "1 images", "2 of 3 failed:")
+
+
+def test_images_that_failed_do_not_count_as_done_in_a_second(run, tmp_path):
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "1.jpg").write_bytes(b"no image")
+    _, out, _ = run(file_path=tmp_path / "bad")
+    assert ", 0.0 images/s; " in out
+
+
 def test_draw_writes_a_picture_beside_each_prediction_file(run, photos, tmp_path):
     code, _, error = run("--draw", "--draw_threshold", "0.6")
     assert (code, error) == (0, "")
@@ -184,7 +237,7 @@ def test_thresholds_are_arguments(run, tmp_path):
         (["--device", "0,99"], "device: got 0, 99; the devices here: 0 ("),
         (["--device", "cpu"], "argument --device/--device_id: got 'cpu', expected the number of a device, or several"),
         (["--batch", "4"], "batch 4: "),
-        (["--max_detections", "100000"], "max_detections: got 100000, expected 1 to 5000"),
+        (["--max_detections", "100000"], "max_detections: got 100000, expected a whole number from 1 to 5000"),
         (["--max_detections", "0"], "argument --max_detections: got '0', expected a whole number from 1"),
         (
             ["--confidence_threshold", "1.5"],
@@ -192,6 +245,7 @@ def test_thresholds_are_arguments(run, tmp_path):
         ),
         (["--nms_threshold", "nan"], "argument --nms_threshold: got 'nan'"),
         (["--draw_threshold", "x"], "argument --draw_threshold: got 'x'"),
+        (["--draw_threshold", "0.6"], "--draw_threshold needs --draw: without it no picture is written"),
         (["--decoders", "100000"], "argument --decoders: got '100000', expected a whole number from 1 to 256"),
         (["--scale", "3"], "argument --scale: got 3, expected a number from 0.1 to 2"),
         (["--scale", "small"], "argument --scale: got 'small', expected a number such as 0.4"),

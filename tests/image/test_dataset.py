@@ -63,6 +63,19 @@ def test_same_folder_gives_the_same_names_however_it_is_written(tmp_path, monkey
         assert names(path) == ["e/1"]
 
 
+def test_name_that_no_result_can_have_is_set_apart(tmp_path):
+    """255 bytes are the most; `.txt` is longer than no suffix."""
+    long, longest = "é" * 126, "x" * 251
+    lines = f"{longest}.jpg", f"{longest}y", f"{long}.z", long[1:], "x" * 5000
+    touch(tmp_path, *lines[:4])
+    (tmp_path / "list.txt").write_text("\n".join(str(tmp_path / line) for line in lines))
+    found = find_images(tmp_path / "list.txt")
+    assert [image.name for image in found.images] == [longest, long[1:]]
+    assert [image.name for image, _ in found.refused] == [f"{longest}y", long, "x" * 5000]
+    for (_, error), length in zip(found.refused, (256, 256, 5004), strict=True):
+        assert str(error).endswith(f"...: its result would have a name of {length} bytes (255 at most): rename it")
+
+
 def test_hidden_files_and_folders_do_not_count(tmp_path):
     touch(tmp_path, ".a.jpg", ".cache/b.jpg", ".partial-1.jpg", "c.jpg")
     assert names(tmp_path) == ["c"]
@@ -203,6 +216,7 @@ def test_two_slashes_are_one(tmp_path):
 
 
 def test_line_that_is_no_path_is_left_for_reading_to_report(tmp_path):
-    (tmp_path / "l.txt").write_text("x" * 5000 + ".jpg\n")
+    path = "/".join(["x" * 100] * 50) + ".jpg"
+    (tmp_path / "l.txt").write_text(f"{path}\n")
     (image,) = list_images(tmp_path / "l.txt")
-    assert len(image.name) == 5000
+    assert str(image.path) == path

@@ -46,6 +46,19 @@ def ended(pid, seconds=10.0):
     return False
 
 
+def test_cpu_time_of_the_processes_is_told(tmp_path, photo):
+    """That of one that has ended, too."""
+    pixels = np.random.default_rng(1).integers(0, 256, (2000, 2000, 3), np.uint8)
+    (tmp_path / "large.png").write_bytes(cv2.imencode(".png", pixels)[1].tobytes())
+    with IsolatedDecoders(2, 60) as decoders:
+        decoders.read(photo)
+        before = decoders.cpu_seconds()
+        decoders.read(tmp_path / "large.png")
+        after = decoders.cpu_seconds()
+    assert 0 < before < after
+    assert decoders.cpu_seconds() >= after
+
+
 def test_pixels_and_errors_are_those_of_reading_here(tmp_path, photo):
     random = np.random.default_rng(1)
     for index, hw in enumerate([(1, 1), (300, 200), (3, 4000), (700, 900), (20, 10)]):

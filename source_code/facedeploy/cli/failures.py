@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from facedeploy.core.errors import DataError, FacedeployError
-from facedeploy.core.files import write_text
+from facedeploy.core.errors import FacedeployError
+from facedeploy.core.files import remove_result, write_text
 
 SHOWN = 20
 EXIT_SOME_FAILED = 1
@@ -51,9 +51,6 @@ def write_failures(folder: Path, failures: Sequence[Failure]) -> None:
     """
     path = folder / REPORT
     if failures:
-        return write_text(path, "".join(f"{json.dumps(asdict(failure))}\n" for failure in failures))
-    try:
-        path.unlink(missing_ok=True)
-    except OSError as error:
-        raise DataError(f"{path}: is of an earlier run and cannot be removed ({error.strerror})") from error
-    return None
+        write_text(path, "".join(f"{json.dumps(asdict(failure))}\n" for failure in failures))
+    else:
+        remove_result(path)

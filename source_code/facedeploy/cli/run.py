@@ -5,7 +5,7 @@ import gc
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +15,7 @@ from facedeploy.cli.options import (
     add_draw,
     add_shape,
     add_thresholds,
+    draw_from,
     open_detector,
     scale,
     seconds,
@@ -23,6 +24,7 @@ from facedeploy.cli.options import (
 )
 from facedeploy.cli.statistics import add_statistics, new_meter, report_statistics
 from facedeploy.cli.video import add_video, check_images, run_video
+from facedeploy.image.dataset import IMAGE_SUFFIXES
 
 if TYPE_CHECKING:
     from facedeploy.runtime.operator import Decode
@@ -56,7 +58,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     add = parser.add_argument
     source = parser.add_mutually_exclusive_group(required=True).add_argument
-    source("--file_path", type=Path, help="an image, a folder (flat or WIDER FACE's tree), or a list")
+    source(
+        "--file_path",
+        type=Path,
+        help="an image, a folder (flat or WIDER FACE's tree) with images in it or below "
+        f"({', '.join(sorted(IMAGE_SUFFIXES))}), or a list",
+    )
     source("--stdin", type=size_wh, metavar="WIDTHxHEIGHT", help="raw BGR frames off standard input, without gaps")
     source("--video", type=Path, metavar="FILE", help="a video file that OpenCV can read")
     add("--model_prefix_path", required=True, type=Path, help="the artifact: .../mod")
@@ -123,8 +130,8 @@ def run(arguments: argparse.Namespace) -> int:
 def _run_images(arguments: argparse.Namespace) -> int:
     from tqdm import tqdm
 
-    from facedeploy.cli.failures import Failure, report_failures, write_failures
-    from facedeploy.cli.journal import open_journal
+    from facedeploy.cli.failures import REPORT, Failure, report_failures, write_failures
+    from facedeploy.cli.journal import JOURNAL, open_journal
     from facedeploy.cli.run_identity import run_identity
     from facedeploy.cli.writer import PredictionWriter
     from facedeploy.core.cores import available_cores
@@ -137,10 +144,12 @@ def _run_images(arguments: argparse.Namespace) -> int:
         raise ConfigError("--decode_timeout needs --isolate: only a process can be stopped while it decodes")
     found = find_images(arguments.file_path)
     images, total = found.images, len(found.images) + len(found.refused)
-    draw_threshold = arguments.draw_threshold if arguments.draw else None
+    draw_threshold = draw_from(arguments)
     writer = PredictionWriter(arguments.save_dir, draw_threshold)
     writer.refuse_overwriting(images)
     writer.refuse_among_images(found.root)
+    names = {image.name for image in images}
+    writer.refuse_folders_for_files(names, (JOURNAL, REPORT))
     processes = arguments.decoders or available_cores()
     decoders = processes if arguments.isolate else arguments.decoders  # A thread waits for each process.
     detector = open_detector(
@@ -151,12 +160,11 @@ def _run_images(arguments: argparse.Namespace) -> int:
         scale=arguments.scale,
     )
     identity = run_identity(detector, images, ignore_exif=arguments.ignore_exif, draw_threshold=draw_threshold)
-    names = {image.name for image in images}
     failures, faces = [Failure.of(image.name, image.path, error) for image, error in found.refused], 0
     gc.freeze()  # What is there stays: looking through it again and again would take a millisecond an image.
     with (
         open_journal(arguments.save_dir, identity, names, arguments.resume) as journal,
-        _decode(arguments, processes) as (decode, cancel),
+        _decode(arguments, processes) as decoding,
     ):
         writer.remove_partial(names)
         write_failures(arguments.save_dir, [])  # An earlier run's must not be taken for this one's.
@@ -166,11 +174,13 @@ def _run_images(arguments: argparse.Namespace) -> int:
         started = time.monotonic()
         works = (Work(image.name, image.path) for image in left)
         writing = replace(writer, wrote_all=journal.add)
-        meter, then = new_meter(arguments), (Stage("write", [writing], joined=True),)
+        meter, then = new_meter(arguments, decoding.cpu_seconds), (Stage("write", [writing], joined=True),)
         instances = detector.instances
         fitting = AT_ONCE_BYTES // instances[0][0].rung.input.bytes
         at_once = max(1, min(AT_ONCE, fitting, len(left) // (LEAST_TURNS * len(instances))))
-        stream = detector.run_async(works, then=then, at_once=at_once, decode=decode, meter=meter, cancel=cancel)
+        stream = detector.run_async(
+            works, then=then, at_once=at_once, decode=decoding.decode, meter=meter, cancel=decoding.cancel
+        )
         with closing(stream) as done:
             for work in tqdm(done, total=len(images), initial=earlier, unit="image", disable=None):
                 if work.error is not None:
@@ -181,25 +191,35 @@ def _run_images(arguments: argparse.Namespace) -> int:
         write_failures(arguments.save_dir, failures)
         failed = {failure.name for failure in failures}
         journal.finish(image.name for image in images if image.name not in failed)
+    count = total - earlier - len(failures)
     print(
-        f"{total - earlier - len(failures)} images, {faces} boxes, {took:.1f} s, {len(left) / took:.1f} images/s; "
+        f"{count} images, {faces} boxes, {took:.1f} s, {count / took:.1f} images/s; "
         f"written to {arguments.save_dir}" + (f"; {earlier} images were done before" if earlier else "")
     )
     report_statistics(arguments, meter)
     return report_failures(failures, total)
 
 
+@dataclass(frozen=True)
+class _Decoding:
+    """The first stage; what ends the processes that it may have, when their results are not wanted; their CPU time."""
+
+    decode: "Decode"
+    cancel: Callable[[], None] = lambda: None
+    cpu_seconds: Callable[[], float] = lambda: 0.0
+
+
 @contextmanager
-def _decode(arguments: argparse.Namespace, processes: int) -> "Iterator[tuple[Decode, Callable[[], None]]]":
-    """The first stage, with the processes that it may need, and what ends them when their results are not wanted."""
+def _decode(arguments: argparse.Namespace, processes: int) -> Iterator[_Decoding]:
+    """The first stage, with the processes that it may need."""
     from facedeploy.image.decode import read_image
     from facedeploy.runtime.operator import Decode
 
     if not arguments.isolate:
-        yield Decode(partial(read_image, ignore_exif=arguments.ignore_exif)), lambda: None
+        yield _Decoding(Decode(partial(read_image, ignore_exif=arguments.ignore_exif)))
         return
     from facedeploy.image.isolated import IsolatedDecoders
 
     timeout = arguments.decode_timeout or DECODE_TIMEOUT
     with IsolatedDecoders(processes, timeout, arguments.ignore_exif) as isolated:
-        yield Decode(isolated.read), isolated.cancel
+        yield _Decoding(Decode(isolated.read), isolated.cancel, isolated.cpu_seconds)

@@ -3,6 +3,7 @@
 import argparse
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,11 +34,11 @@ def add_statistics(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--stats_json", type=Path, metavar="FILE", help="write those figures there")
 
 
-def new_meter(arguments: argparse.Namespace) -> "StreamMeter | None":
-    """What measures a run, where the options ask for it."""
+def new_meter(arguments: argparse.Namespace, cpu_elsewhere: Callable[[], float] = lambda: 0.0) -> "StreamMeter | None":
+    """What measures a run, where the options ask for it; `cpu_elsewhere`: see `StreamMeter`."""
     from facedeploy.runtime.meter import StreamMeter
 
-    return StreamMeter() if arguments.stats or arguments.stats_json else None
+    return StreamMeter(cpu_elsewhere) if arguments.stats or arguments.stats_json else None
 
 
 def report_statistics(arguments: argparse.Namespace, meter: "StreamMeter | None") -> None:

@@ -1,13 +1,14 @@
 """The last stage of a run: results onto disk."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from facedeploy.core.detections import Detections
 from facedeploy.core.errors import ConfigError, ImageError
-from facedeploy.core.files import remove_partial
+from facedeploy.core.files import remove_partial, remove_result
+from facedeploy.core.shown import shown
 from facedeploy.image.dataset import ImageFile
 from facedeploy.image.draw import draw_detections, write_image
 from facedeploy.image.operations import Pixels
@@ -29,7 +30,10 @@ class PredictionWriter:
     wrote_all: Callable[[str], None] = lambda _: None
 
     def __call__(self, unit: "Unit") -> "Unit":
-        """Write each image of the unit that has detections; `error` is set where its results cannot be a file's."""
+        """Write each image of the unit that has detections; `error` is set where its results cannot be a file's.
+
+        Of one with an error no results remain, lest those of an earlier run are taken for this one's.
+        """
         for work in unit:
             if work.detections is not None and work.image is not None:
                 try:
@@ -37,6 +41,8 @@ class PredictionWriter:
                     self.wrote_all(work.name)
                 except ImageError as error:
                     work.error = error
+            if work.error is not None:
+                self.remove(work.name)
         return unit
 
     def write(self, name: str, detections: Detections, image: Pixels) -> None:
@@ -49,6 +55,12 @@ class PredictionWriter:
         if self.draw_threshold is not None:
             write_image(self._picture(name), draw_detections(image, detections, self.draw_threshold))
 
+    def remove(self, name: str) -> None:
+        """Remove an image's results of an earlier run. Raises DataError when they cannot be removed."""
+        remove_result(self._predictions(name))
+        if self.draw_threshold is not None:
+            remove_result(self._picture(name))
+
     def refuse_overwriting(self, images: Iterable[ImageFile]) -> None:
         """Raise ConfigError when a picture would take the place of the image that it shows."""
         if self.draw_threshold is None:
@@ -56,6 +68,22 @@ class PredictionWriter:
         for image in images:
             if self._picture(image.name).resolve() == image.path.resolve():
                 raise ConfigError(f"--draw would overwrite {image.path}: write the results to another folder")
+
+    def refuse_folders_for_files(self, names: Collection[str], others: Iterable[str]) -> None:
+        """Raise ConfigError when results, or one of the `others` beside them, would lie where results have a folder."""
+        folders: set[str] = set()
+        for name in names:
+            folder = name.rpartition("/")[0]
+            while folder and folder not in folders:
+                folders.add(folder)
+                folder = folder.rpartition("/")[0]
+        suffixes = [".txt"] + ([".jpg"] if self.draw_threshold is not None else [])
+        files = (f"{name}{suffix}" for suffix in suffixes for name in names)
+        if taken := next((file for file in (*others, *files) if file in folders), None):
+            raise ConfigError(
+                f"{self.folder / taken} would be a file of results, and the folder of results of the images in a "
+                f"folder {shown(taken)}: rename that folder"
+            )
 
     def refuse_among_images(self, root: Path | None) -> None:
         """Raise ConfigError when pictures would lie below the folder of the images, and count as images next time."""

@@ -1,5 +1,6 @@
 """Files are written whole or not at all."""
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -73,7 +74,18 @@ def _write_new(path: str, data: bytes) -> None:
         os.close(descriptor)
 
 
+def remove_result(path: str | Path) -> None:
+    """Remove an earlier run's result, where there is one, that this run has nothing in place of. Raises DataError."""
+    try:
+        Path(path).unlink()
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG):  # There can be none.
+            return
+        raise DataError(f"{path}: is of an earlier run and cannot be removed ({error.strerror})") from error
+
+
 def remove_partial(folder: Path) -> None:
     """Remove what a killed process was writing into a folder, which no other process may be writing to now."""
-    for path in folder.glob(f"{_PARTIAL}*"):
-        path.unlink(missing_ok=True)
+    if os.path.isdir(folder):  # noqa: PTH112 - Path's raises where the name is too long for a folder.
+        for path in folder.glob(f"{_PARTIAL}*"):
+            path.unlink(missing_ok=True)

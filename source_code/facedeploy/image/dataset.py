@@ -9,7 +9,12 @@ from facedeploy.core.errors import DataError
 from facedeploy.core.shown import shown
 
 LONGEST_PATH = 120  # Characters of one in a message about several.
-IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+# What OpenCV's wheels read; a file that is named or listed may have any other, or none.
+IMAGE_SUFFIXES = frozenset(
+    {".avif", ".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+)
+LONGEST_NAME = 255  # Bytes that a name in a folder may have, on all common file systems.
+RESULT = ".txt"  # What the longest name of a result has behind the image's.
 LIST_SUFFIXES = frozenset({".lst", ".txt"})
 
 
@@ -23,7 +28,8 @@ class ImageFile:
 
 @dataclass(frozen=True)
 class FoundImages:
-    """The images of a dataset, and those whose results no file could have: their names are not one line of text.
+    """The images of a dataset, and those whose results no file could have: their names are not one line of text, or
+    too long.
 
     `root` is the folder below which every image counts; None for a list or a single image.
     """
@@ -67,6 +73,7 @@ def find_images(path: str | Path) -> FoundImages:
         image = ImageFile(name, file)
         try:
             check_one_line(name)
+            _check_length(name)
         except DataError as error:
             found.refused.append((image, error))
         else:
@@ -137,6 +144,15 @@ def check_one_line(name: str) -> None:
         name.encode()
     except UnicodeEncodeError as error:
         raise DataError(f"{name!r}: a name that is not UTF-8 cannot stand in a list: rename it") from error
+
+
+def _check_length(name: str) -> None:
+    """Raise DataError when no result can have the name, of a file without suffix, or with a short one."""
+    length = len(name.rpartition("/")[2].encode()) + len(RESULT)
+    if length > LONGEST_NAME:
+        raise DataError(
+            f"{shown(name)}: its result would have a name of {length} bytes ({LONGEST_NAME} at most): rename it"
+        )
 
 
 def _exists(path: Path) -> bool:

@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -47,6 +48,10 @@ class IsolatedDecoders:
         finally:
             self._idle.put(worker)
 
+    def cpu_seconds(self) -> float:
+        """CPU time of all workers so far, but for what one that was killed took for its last image."""
+        return sum(worker.cpu_seconds() for worker in self._workers)
+
     def cancel(self) -> None:
         """Let all reading fail from now on: at once, also what other threads have under way."""
         for worker in self._workers:
@@ -71,6 +76,7 @@ class _Worker:
     def __init__(self, ignore_exif: bool) -> None:
         self.ignore_exif = ignore_exif
         self.process: subprocess.Popen[bytes] | None = None
+        self._cpu_of_earlier = 0.0  # Of processes that have ended, seconds.
         self.ready = self.canceled = False
 
     def start(self) -> None:
@@ -118,6 +124,14 @@ class _Worker:
             raise ImageError(reply[len(REASON) :].decode(errors="surrogateescape"))
         return self._pixels(reply)
 
+    def cpu_seconds(self) -> float:
+        """CPU time of its processes, as far as the system still tells."""
+        process, seconds = self.process, 0.0
+        if process is not None:
+            with suppress(OSError):  # It has ended, and nothing is left of it.
+                seconds = time.clock_gettime(~process.pid << 3 | 2)  # MAKE_PROCESS_CPUCLOCK of linux/posix-timers.h.
+        return self._cpu_of_earlier + seconds
+
     def kill(self) -> None:
         """Let it end now, whatever it does."""
         if (process := self.process) is not None:  # Another thread may be stopping it.
@@ -127,6 +141,7 @@ class _Worker:
         """End the process where it has not ended, and free what it has. Returns how it ended."""
         if self.process is None:
             return ""
+        self._cpu_of_earlier = self.cpu_seconds()
         process, self.process, self.ready = self.process, None, False
         self.channel.close()
         os.close(self.memory)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from facedeploy.core.errors import DataError
+from facedeploy.core.files import remove_result
 from facedeploy.npz.datalist import NpzFile
 from facedeploy.npz.files import read_image_npz, write_slots_npz
 from facedeploy.runtime.face_detector import FaceDetector
@@ -31,8 +32,11 @@ class _Write:
 
     def __call__(self, unit: Unit) -> Unit:
         for work in unit:
+            path = self.folder / f"{work.name}.npz"
             if work.slots is not None:
-                write_slots_npz(self.folder / f"{work.name}.npz", work.slots)
+                write_slots_npz(path, work.slots)
+            elif work.error is not None:
+                remove_result(path)
         return unit
 
 
@@ -46,8 +50,8 @@ def refuse_overwriting(entries: Sequence[NpzFile], folder: Path) -> None:
 def stream_npz(detector: FaceDetector, entries: Sequence[NpzFile], folder: Path) -> Generator[Work, None, None]:
     """Run each npz file and write its output npz, under its own name, into `folder`; yields each when it is done.
 
-    One that cannot be read comes with `error` set. Raises DataError when an output cannot be written, and at once when
-    one would take the place of its input.
+    One that cannot be read comes with `error` set, and an output that it had is removed. Raises DataError when an
+    output cannot be written, and at once when one would take the place of its input.
     """
     refuse_overwriting(entries, folder)
     graph = detector.slots_graph(_Read(), (Stage("write", [_Write(folder)]),))

@@ -110,7 +110,9 @@ class WorkerMeter:
 class StreamMeter:
     """Measures one run of a stream that is given it; `statistics` may be asked for at any time, also after the end."""
 
-    def __init__(self) -> None:
+    def __init__(self, cpu_elsewhere: Callable[[], float] = lambda: 0.0) -> None:
+        """`cpu_elsewhere` tells the CPU time, seconds, of other processes that work for the run."""
+        self._cpu_elsewhere = cpu_elsewhere
         self.source, self.consumer = WorkerMeter(), WorkerMeter()
         self._teams: list[tuple[Team, list[list[WorkerMeter]]]] = []
         self._began = 0.0, 0.0
@@ -121,7 +123,7 @@ class StreamMeter:
         if self._teams:
             raise ValueError("this meter has measured a run: give each run one of its own")
         self._teams = [(team, [[WorkerMeter() for _ in team.stages] for _ in range(team.workers)]) for team in teams]
-        self._began = _now()
+        self._began = self._now()
         return [workers for _, workers in self._teams]
 
     def results(self, results: Generator[Work, None, None]) -> Generator[Work, None, None]:
@@ -129,13 +131,16 @@ class StreamMeter:
         try:
             yield from self.consumer.consumer(results)
         finally:
-            self._ended = _now()
+            self._ended = self._now()
+
+    def _now(self) -> tuple[float, float]:
+        return perf_counter(), process_time() + self._cpu_elsewhere()
 
     def statistics(self) -> StreamStatistics:
         """What was done so far. Raises ValueError before the run has begun."""
         if not self._teams:
             raise ValueError("there is nothing to tell: no run with this meter has begun")
-        seconds, cpu_s = (end - began for began, end in zip(self._began, self._ended or _now(), strict=True))
+        seconds, cpu_s = (end - began for began, end in zip(self._began, self._ended or self._now(), strict=True))
         stages = [_of_stage("input", [self.source], _busy([self.source]), seconds)]
         for team, workers in self._teams:
             by_stage = list(zip(*workers, strict=True))
@@ -174,7 +179,3 @@ def _of_stage(name: str, workers: Sequence[WorkerMeter], team_busy: float, secon
 
 def _failed(unit: Unit) -> int:
     return sum(work.error is not None for work in unit)
-
-
-def _now() -> tuple[float, float]:
-    return perf_counter(), process_time()
