@@ -1,5 +1,7 @@
 """The table of latencies: its Markdown and JSON, and the published figures."""
 
+from dataclasses import replace
+
 import pytest
 
 from facedeploy.analysis.latency_table import Cell, LatencyTable
@@ -77,8 +79,32 @@ def test_published_figures_grow_with_the_size_and_name_their_source():
             assert ordered == sorted(ordered), each
 
 
+@pytest.fixture
+def partial(table):
+    """The table without `b int8` at the first size."""
+    cells = {key: cell for key, cell in table.cells.items() if key != (SIZES[0], "b int8")}
+    return replace(table, cells=cells, failures={(SIZES[0], "b int8"): "why"})
+
+
+def test_what_failed_is_a_dash_and_null_with_the_reason(partial):
+    lines = partial.lines()
+    assert lines[4] == "| 640x480 | 8.00 (125.0) | - |"
+    assert lines[11] == "| 640x480 | 10.00 (100.0) | - |"
+    latencies = partial.to_json()["latencies"]
+    assert [(each["size_wh"], each["detector"]) for each in latencies] == [
+        (size, title) for title in partial.titles for size in SIZES
+    ]
+    assert latencies[2] == {
+        "size_wh": SIZES[0], "detector": "b int8", "model_ms": None, "whole_ms": None, "steady": None,
+        "images_per_second": None, "reason": "why",
+    }  # fmt: skip
+    assert not any("reason" in each for each in latencies if each["model_ms"])
+
+
 @pytest.mark.parametrize("suffix", ["png", "svg"])
-def test_plot_is_written(table, tmp_path, suffix):
+def test_plot_is_written(table, partial, tmp_path, suffix):
     pytest.importorskip("matplotlib", reason="plots need matplotlib (extra eval)")
+    partial.plot(tmp_path / f"partial.{suffix}")
+    assert (tmp_path / f"partial.{suffix}").stat().st_size > 1000
     table.plot(tmp_path / f"latency.{suffix}")
     assert (tmp_path / f"latency.{suffix}").stat().st_size > 1000

@@ -1,6 +1,7 @@
 """`facedeploy latency` on the tiny net: what is compiled, kept and printed; never how fast it is."""
 
 import json
+import shutil
 from typing import get_args
 
 import numpy as np
@@ -10,7 +11,7 @@ from facedeploy.artifact.store import open_artifact
 from facedeploy.cli.latency import DTYPES
 from facedeploy.compiler import build
 from facedeploy.config.build_config import Precision
-from facedeploy.core.errors import CompileError
+from facedeploy.core.errors import ArtifactError, CheckpointError, CompileError
 
 pytest.importorskip("onnx", reason="compiling reads ONNX graphs")
 
@@ -112,7 +113,9 @@ def test_precision_that_the_config_lacks_settings_for_is_refused(command, words)
     assert "backend.quantize: is missing, backend.dtype int8 needs it" in error
 
 
-def test_size_that_the_model_cannot_have_is_one_sentence(refused, words, tiny_artifact, tmp_path):
+@pytest.fixture
+def fixed_rows(tiny_artifact, tmp_path):
+    """A setting: the tiny net, which now looks at its first 96 rows and so can have no other number of them."""
     import onnx
     from onnx import helper, numpy_helper
 
@@ -122,10 +125,68 @@ def test_size_that_the_model_cannot_have_is_one_sentence(refused, words, tiny_ar
     model.graph.node[0].input[0] = "rows"
     model.graph.node.insert(0, helper.make_node("Slice", ["input", "first", "last", "axis"], ["rows"]))
     onnx.save(model, tmp_path / "fixed.onnx")
-    setting = f"frontend.checkpoint={tmp_path / 'fixed.onnx'}"
-    message = refused(*words("--sizes", "100x90", "--set", setting))
-    assert message.startswith("--sizes 100x90: ")
-    assert "fixed.onnx cannot be had for [1, 3, 90, 100]: the Slice rows may count what changes" in message
+    return f"frontend.checkpoint={tmp_path / 'fixed.onnx'}"
+
+
+def test_sizes_that_the_model_cannot_have_are_a_line_each_when_there_is_no_other(command, words, fixed_rows):
+    code, out, error = command(*words("--sizes", "100x90", "128x80", "--set", fixed_rows))
+    assert code == 2
+    assert "|" not in out
+    first, second = error.splitlines()
+    assert "error: --sizes 100x90: " in first
+    assert "fixed.onnx cannot be had for [1, 3, 90, 100]: the Slice rows may count what changes" in first
+    assert second.startswith("--sizes 128x80: ")
+    assert "frontend.ladder" not in error, "a key that nobody has given"
+
+
+def test_a_size_that_one_model_cannot_have_leaves_the_others(command, words, fixed_rows, tiny_artifact, tmp_path):
+    pytest.importorskip("matplotlib", reason="plots need matplotlib (extra eval)")
+    line = words("--sizes", "128x96", "100x90", "--set", fixed_rows, "--json", tmp_path / "l.json")
+    code, out, error = command(*line, "--plot", tmp_path / "l.png")
+    assert code == 1
+    assert out.count("| 100x90 | - |") == 2
+    assert len([row for row in out.splitlines() if row.startswith("| 128x96 | ") and " | - |" not in row]) == 2
+    counted, reason = error.splitlines()
+    assert counted == "1 of 2 failed:"
+    assert reason.startswith(f"  tiny fp32: --sizes 100x90: {tmp_path / 'fixed.onnx'} cannot be had for ")
+    measured, failed = json.loads((tmp_path / "l.json").read_text())["latencies"]
+    assert measured["model_ms"] > 0
+    assert (failed["size_wh"], failed["model_ms"]) == ([100, 90], None)
+    assert f"  tiny fp32: {failed['reason']}" == reason
+    assert (tmp_path / "l.png").stat().st_size > 1000
+
+
+@pytest.mark.parametrize("error", [CheckpointError, CompileError, ArtifactError])
+def test_whatever_is_wrong_with_a_size_names_it(command, words, monkeypatch, error):
+    compile_model = build.compile_model
+
+    def stop(config, **options):
+        if config.frontend.canvas_hw == (16, 20):
+            raise error("too small")
+        return compile_model(config, **options)
+
+    monkeypatch.setattr("facedeploy.analysis.latency.compile_model", stop)
+    code, out, said = command(*words("--sizes", "20x16", "100x90"))
+    assert code == 1
+    assert said.splitlines()[1:] == ["  tiny fp32: --sizes 20x16: too small"]
+    assert "| 20x16 | - |" in out
+
+
+def test_what_concerns_all_sizes_ends_it_before_anything_is_compiled(
+    refused, int8_words, words, compiled, tiny_artifact, tmp_path
+):
+    yaml = tiny_artifact.onnx.with_name("tiny.yaml")
+    other = tmp_path / "other.yaml"
+    shutil.copy(yaml, other)
+    other.write_text(yaml.read_text().replace("name: tiny", "name: other").replace("/tiny.onnx", "/none.onnx"))
+    two = [word for each in words() for word in ((each, other) if each == yaml else (each,))]
+    assert "none.onnx does not exist" in refused(*two)
+    message = refused(*words("--set", "frontend.shape={image: [1, 3, 96, 128]}"))
+    assert message.startswith("frontend.shape: got an input 'image', ")
+    _, yaml, *settings = int8_words("latency", {"dataset.path": tmp_path / "nowhere"})
+    assert "nowhere" in (said := refused("latency", "--config", yaml, *settings, *QUICK))
+    assert "--sizes" not in said
+    assert compiled == []
 
 
 def test_precisions_of_the_option_are_the_configs():

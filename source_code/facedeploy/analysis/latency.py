@@ -5,7 +5,6 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from datetime import date
-from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,15 +15,16 @@ from facedeploy.analysis.published import Size, published_at
 from facedeploy.artifact.store import file_sha256, open_artifact
 from facedeploy.compiler.build import compile_model
 from facedeploy.compiler.frontend.checkpoint import find_checkpoint, image_spec, read_checkpoint
-from facedeploy.compiler.frontend.onnx_file import at_shape
+from facedeploy.compiler.frontend.onnx_file import at_shape, check_input
 from facedeploy.compiler.quantize import quantize
 from facedeploy.compiler.target import resolve_target
 from facedeploy.config.build_config import PARAMETER_FILES, BuildConfig, Frontend
 from facedeploy.config.process_ops import CenterCrop, Pad, Resize
 from facedeploy.core.cpu import cpu_name
-from facedeploy.core.errors import ArtifactError, CompileError
+from facedeploy.core.errors import ArtifactError, CompileError, DependencyError, FacedeployError
 from facedeploy.core.files import result_path
 from facedeploy.core.percentile import samples_needed
+from facedeploy.core.shown import size_text
 from facedeploy.core.tensor_spec import TensorSpec
 from facedeploy.core.version import __version__
 from facedeploy.perf.measure import measure
@@ -37,6 +37,10 @@ CACHE = ".latency"  # Below workspace.path.
 FEWEST_ITERATIONS = samples_needed(50)  # For a median.
 
 Note = Callable[[str], None]
+
+
+class SizeError(CompileError):
+    """A size that a model cannot have."""
 
 
 def latency_table(
@@ -53,20 +57,28 @@ def latency_table(
 
     What is compiled is kept in `<workspace.path>/.latency/` for the next time; `recompile` makes it anew. Images are
     random, of the canvas's size. `iterations` calls (20 or more, for medians) follow the warm-up of `perf.warmup`.
-    `threads` of a call are by default as many as the process has CPUs, whatever a config says. Raises what compiling
-    and measuring raise.
+    `threads` of a call are by default as many as the process has CPUs, whatever a config says. A size that a model
+    cannot have is one of the table's failures, and CompileError with a line for each reason when there is nothing else.
+    Raises also what reading models, calibrating and measuring raise.
     """
     cells: dict[tuple[Size, str], Cell] = {}
-    threads = threads_of_call(threads)  # The same for all, and known to be there before minutes go by.
-    for title, config in configs.items():
-        detector = _Detector(config, note, on_image)
+    failures: dict[tuple[Size, str], str] = {}
+    threads = threads_of_call(threads)  # The same for all, and known to be there before minutes go by, as models are.
+    detectors = {title: _Detector(config, note, on_image) for title, config in configs.items()}
+    for title, detector in detectors.items():
         for size in sizes:
-            prefix = detector.artifact(size, recompile)
+            try:
+                prefix = detector.artifact(size, recompile)
+            except SizeError as error:
+                failures[size, title] = str(error)
+                continue
             report = measure(prefix, threads=threads, iterations=iterations)
             model, whole = report.stage_ms["infer"].p50, report.latency_ms.p50
             assert model is not None and whole is not None
             cells[size, title] = Cell(model, whole, report.steady)
-            note(f"{title}, {size[0]}x{size[1]}: model {model:.2f} ms, whole {whole:.2f} ms")
+            note(f"{title}, {size_text(size)}: model {model:.2f} ms, whole {whole:.2f} ms")
+    if not cells:
+        raise CompileError("\n".join(dict.fromkeys(failures.values())))
     return LatencyTable(
         cpu=cpu_name(),
         threads=threads,
@@ -75,6 +87,7 @@ def latency_table(
         sizes=tuple(sizes),
         titles=tuple(configs),
         cells=cells,
+        failures=failures,
         published=published_at(list(sizes)),
     )
 
@@ -86,35 +99,45 @@ class _Detector:
         self.config, self.note, self.on_image = config, note, on_image
         self.checkpoint = find_checkpoint(config.frontend, note)
         self.model = read_checkpoint(self.checkpoint, config.frontend)
-        self._content = self.model.SerializeToString(deterministic=True)
+        check_input(self.model, image_spec(config.frontend), self.checkpoint)
+        # Only what was made of all this may be used again: a config of the same name may have changed.
+        self._made_of = (
+            hashlib.sha256(self.model.SerializeToString(deterministic=True)).hexdigest(),
+            asdict(config),
+            (__version__, version("apache-tvm")),
+            self._target(),
+            self._calibrated_by(),
+        )
         self._quantized: Any = None
 
     def artifact(self, size: Size, recompile: bool) -> Path:
-        """The prefix of the artifact for a canvas, compiled unless it is there."""
+        """The prefix of the artifact for a canvas, compiled unless it is there.
+
+        Raises SizeError, and what concerns all sizes: what `quantize` raises, and DependencyError.
+        """
         width, height = size
-        # Only what was made of all this may be used again: a config of the same name may have changed.
-        versions = __version__, version("apache-tvm")
-        made_of = json.dumps(
-            [asdict(self.config), size, *versions, self._target(), self._calibrated_by], sort_keys=True
-        )
-        key = hashlib.sha256(made_of.encode() + self._content).hexdigest()[:12]
-        folder = Path(self.config.workspace.path) / CACHE / f"{self.config.name}_{width}x{height}_{key}"
+        key = hashlib.sha256(json.dumps([self._made_of, size], sort_keys=True).encode()).hexdigest()[:12]
+        folder = Path(self.config.workspace.path) / CACHE / f"{self.config.name}_{size_text(size)}_{key}"
         if not recompile:
             try:
                 return open_artifact(folder).prefix
             except ArtifactError:  # Not there, or damaged.
                 pass
-        self.note(f"compiling {self.config.name} ({self.config.backend.dtype}) for {width}x{height} (width x height)")
+        self.note(f"compiling {self.config.name} ({self.config.backend.dtype}) for {size_text(size)} (width x height)")
+        self._source()
         image = TensorSpec(self.config.frontend.input_name, (1, 3, height, width), "float32")
         with TemporaryDirectory() as temporary:
-            file = Path(temporary) / f"{self.checkpoint.stem}_{width}x{height}.onnx"
+            file = Path(temporary) / f"{self.checkpoint.stem}_{size_text(size)}.onnx"
             try:
                 model = self._at(image)
                 with result_path(file) as partial:
                     partial.write_bytes(model.SerializeToString())
                 return compile_model(_at_canvas(self.config, image, file), folder=folder).prefix
-            except CompileError as error:
-                raise CompileError(f"--sizes {width}x{height}: {error}") from error
+            except DependencyError:
+                raise
+            except FacedeployError as error:
+                reason = str(error).removeprefix("frontend.ladder: ")  # Which the shape does not come from.
+                raise SizeError(f"--sizes {size_text(size)}: {reason}") from error
 
     def _at(self, image: TensorSpec) -> Any:
         """The model for that input: nets of other frameworks are imported anew, and may crop and pad otherwise then."""
@@ -137,7 +160,6 @@ class _Detector:
             self._quantized = found.model
         return self._quantized
 
-    @cached_property
     def _calibrated_by(self) -> str:
         """A hash of what int8 ranges come from."""
         quantize, dataset = self.config.backend.quantize, self.config.dataset

@@ -1,7 +1,7 @@
 """Latencies by size and detector, as Markdown, JSON and a picture."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,10 @@ class Cell:
 
 @dataclass(frozen=True)
 class LatencyTable:
-    """`cells` by (width, height), px, and title of a detector; and what was `published` for any of the sizes."""
+    """`cells` by (width, height), px, and title of a detector; and what was `published` for any of the sizes.
+
+    `failures` say why there is no cell for a size and a title.
+    """
 
     cpu: str
     threads: int
@@ -37,6 +40,7 @@ class LatencyTable:
     titles: tuple[str, ...]
     cells: Mapping[tuple[Size, str], Cell]
     published: tuple[Published, ...]
+    failures: Mapping[tuple[Size, str], str] = field(default_factory=dict)
 
     def caption(self) -> str:
         """How it was measured."""
@@ -61,14 +65,11 @@ class LatencyTable:
         return lines + (["", *self._published()] if self.published else [])
 
     def to_json(self) -> dict[str, Any]:
-        """Everything, sizes as [width, height]."""
+        """Everything, sizes as [width, height]. What failed has a reason, and null for each figure."""
         return {
             **{name: getattr(self, name) for name in ("cpu", "threads", "iterations", "date")},
             "warmup": {"window": WINDOW, "agreeing": AGREEING, "tolerance": TOLERANCE},
-            "latencies": [
-                {"size_wh": size, "detector": title, **asdict(cell), "images_per_second": 1000 / cell.whole_ms}
-                for (size, title), cell in self.cells.items()
-            ],
+            "latencies": [self._figures(size, title) for title in self.titles for size in self.sizes],
             "published": [
                 {
                     **{name: value for name, value in vars(each).items() if name != "milliseconds"},
@@ -85,8 +86,9 @@ class LatencyTable:
                 xlabel="canvas, width x height, px", ylabel="model call, ms", xscale="log", yscale="log"
             )
             for title in self.titles:
-                points = sorted((_megapixels(size), self.cells[size, title].model_ms) for size in self.sizes)
-                axes.plot(*zip(*points, strict=True), marker="o", label=title)
+                measured = [size for size in self.sizes if (size, title) in self.cells]
+                points = sorted((_megapixels(size), self.cells[size, title].model_ms) for size in measured)
+                axes.plot([x for x, _ in points], [ms for _, ms in points], marker="o", label=title)
             ordered = sorted(self.sizes, key=_megapixels)
             axes.set_xticks(list(map(_megapixels, ordered)), list(map(size_text, ordered)), rotation=30, ha="right")
             axes.minorticks_off()
@@ -95,13 +97,24 @@ class LatencyTable:
             axes.set_title(self.caption(), fontsize=7, wrap=True)
 
     def _table(self, title: str, milliseconds: Callable[[Cell], float]) -> list[str]:
-        def shown(cell: Cell) -> str:
+        def shown(size: Size, of: str) -> str:
+            cell = self.cells.get((size, of))
+            if cell is None:
+                return "-"
             ms = milliseconds(cell)
             rate = 1000 / ms
             return f"{ms:.2f} ({rate:.{1 if rate >= 10 else 2}f}){'' if cell.steady else UNSTEADY}"
 
-        rows = [[size_text(size), *(shown(self.cells[size, title]) for title in self.titles)] for size in self.sizes]
+        rows = [[size_text(size), *(shown(size, of) for of in self.titles)] for size in self.sizes]
         return [f"{title}:", "", *markdown(["width x height", *self.titles], rows)]
+
+    def _figures(self, size: Size, title: str) -> dict[str, Any]:
+        if cell := self.cells.get((size, title)):
+            figures = {**asdict(cell), "images_per_second": 1000 / cell.whole_ms}
+        else:
+            names = (*(each.name for each in fields(Cell)), "images_per_second")
+            figures = {**dict.fromkeys(names), "reason": self.failures[size, title]}
+        return {"size_wh": size, "detector": title, **figures}
 
     def _published(self) -> list[str]:
         sizes = [size for size in self.sizes if any(size in each.milliseconds for each in self.published)]

@@ -20,7 +20,9 @@ tables have them (elsewhere, as in --canvas, facedeploy writes height x width). 
 <workspace.path>/.latency/ for the next time. With --scales each size is that of a camera's frames, and canvases are so
 many times as large, as faster-mobile-retinaface has it:
 
-  facedeploy latency --config build_in/build/faster_mobile_16and32_fp32.yaml --scales 0.1 0.4 1 2 --sizes 640x480"""
+  facedeploy latency --config build_in/build/faster_mobile_16and32_fp32.yaml --scales 0.1 0.4 1 2 --sizes 640x480
+
+A size that a detector cannot have is "-" in the table and its reason stands at the end; the exit code is 1 then."""
 
 SIZES = ((160, 140), (320, 240), VGA, (1280, 720), (1920, 1080), (3840, 2160))
 DTYPES = ("fp32", "fp16", "bf16", "int8")
@@ -51,8 +53,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Compile, measure, print."""
+    """Compile, measure, print; the exit code is 1 when a detector cannot have some of the sizes."""
     from facedeploy.analysis.latency import FEWEST_ITERATIONS, latency_table
+    from facedeploy.cli.failures import report_failures
     from facedeploy.cli.image_bar import image_bar
     from facedeploy.core.errors import ConfigError
     from facedeploy.core.files import write_text
@@ -78,7 +81,8 @@ def run(arguments: argparse.Namespace) -> int:
         write_text(arguments.json, json.dumps(table.to_json(), indent=1) + "\n")
     if arguments.plot:
         table.plot(arguments.plot)
-    return 0
+    failures = [f"{title}: {reason}" for (_, title), reason in table.failures.items()]
+    return report_failures(failures, len(table.cells) + len(failures))
 
 
 def sizes_of(arguments: argparse.Namespace) -> tuple[tuple[int, int], ...]:
