@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from facedeploy.artifact.named import available_detectors, find_artifact
+from facedeploy.artifact.named import DETECTORS, available_detectors, find_artifact, shipped_config
 from facedeploy.config.load import load_build_config
-from facedeploy.config.shipped import find_config
+from facedeploy.config.shipped import BUILD, find_config, shipped_configs
 from facedeploy.core.errors import ArtifactError, ConfigError
 from facedeploy.models.specs import MODELS
 
@@ -25,8 +25,19 @@ def make(folder):
 
 def test_known_names_are_those_of_the_nets_and_of_face_detection():
     of_face_detection = {"RetinaNetMobileNetV1", "RetinaNetResNet50", "DSFDDetector"}
-    exported = set(MODELS) - {"mobilenet0.25_relu"}
-    assert set(available_detectors) >= of_face_detection | exported
+    of_lffd = {"LFFD", "LFFD_v2", "lffd_head", "lffd_plate", "lffd_face_v1", "lffd_face_v2"}
+    assert set(available_detectors) >= of_face_detection | of_lffd | set(MODELS)
+
+
+def test_all_detectors_that_have_a_shipped_config_are_known():
+    configs = {name for name in shipped_configs(BUILD) if name.endswith("_fp32.yaml")}
+    assert set(map(shipped_config, DETECTORS)) == configs
+
+
+def test_no_name_means_two_detectors():
+    names = [name for detector, also in DETECTORS.items() for name in (detector, *also)]
+    assert len(set(names)) == len(names)
+    assert tuple(names) == available_detectors
 
 
 @pytest.mark.parametrize("given", ["x/mod", "./mod", "/somewhere/else", Path("mobilenet0.25")])
@@ -55,6 +66,8 @@ def test_the_names_of_one_net_mean_one_artifact():
     make(Path("deploy_weights/resnet50_fp32"))
     assert find_artifact("mobilenet0.25") == find_artifact("RetinaNetMobileNetV1")
     assert find_artifact("Resnet50") == find_artifact("RetinaNetResNet50") != find_artifact("mobilenet0.25")
+    make(Path("deploy_weights/lffd_face_v1_fp32"))
+    assert find_artifact("LFFD") == find_artifact("lffd_face_v1") == Path("deploy_weights/lffd_face_v1_fp32/mod")
 
 
 def test_the_artifact_of_the_flow_is_the_mobilenet_too():

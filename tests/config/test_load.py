@@ -435,7 +435,7 @@ def test_shipped_configs_of_exported_nets_have_their_priors():
             if net in MODELS:
                 assert config.graph.extra_ops.params.spec() == MODELS[net].priors
                 checked.add(net)
-    assert checked == set(MODELS) - {"mobilenet0.25_relu"}
+    assert checked == set(MODELS)
 
 
 def test_shipped_int8_configs_differ_from_fp32_in_what_int8_needs_alone():
