@@ -21,8 +21,10 @@ from plain import evaluate, facedeploy
 # Stride -> sizes of the priors of a cell, px; width and height of each as multiples of the size.
 SLIM = ({8: (10, 16, 24), 16: (32, 48), 32: (64, 96), 64: (128, 192, 256)}, (1.0, 1.0))
 DSFD = ({4: (16,), 8: (32,), 16: (64,), 32: (128,), 64: (256,), 128: (512,)}, (1.5**-0.5, 1.5**0.5))
+RETINAFACE = ({8: (16, 32), 16: (64, 128), 32: (256, 512)}, (1.0, 1.0))
 PRIORS = {
-    "mobilenet0.25": ({8: (16, 32), 16: (64, 128), 32: (256, 512)}, (1.0, 1.0)),
+    "mobilenet0.25": RETINAFACE,
+    "mobilenet0.25_relu": RETINAFACE,
     "mobilenet0.25_FD1MB": ({8: (10, 20), 16: (32, 64), 32: (128, 256)}, (1.0, 1.0)),
     "slim": SLIM,
     "RFB": SLIM,
