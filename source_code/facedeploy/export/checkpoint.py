@@ -12,7 +12,7 @@ from torch import Tensor
 from facedeploy.core.errors import CheckpointError
 from facedeploy.export.known_checkpoints import KNOWN_CHECKPOINTS
 from facedeploy.export.weights import Weights, fit_state
-from facedeploy.models.specs import ModelSpec
+from facedeploy.models.specs import MODELS, ModelSpec
 
 
 def load_checkpoint(path: Path, spec: ModelSpec) -> Weights:
@@ -25,7 +25,10 @@ def load_checkpoint(path: Path, spec: ModelSpec) -> Weights:
     digest = hashlib.sha256(content).hexdigest()
     known = KNOWN_CHECKPOINTS.get(digest)
     if known and known.model != spec.name:
-        raise CheckpointError(f"{path}: this is {known.title}, not {spec.name}: use --model_name {known.model}")
+        way = f"--model_name {known.model}"
+        if known.model not in MODELS:
+            way = f"`facedeploy compile build_in/build/{known.model}_fp32.yaml`, which needs no export"
+        raise CheckpointError(f"{path}: this is {known.title}, not {spec.name}: use {way}")
     state = fit_state(spec, _state_dict(path, _unpickle(path, content)), str(path))
     if known:
         return Weights(state, f"{path}, {known.title}", digest)
