@@ -29,6 +29,7 @@ MXNET, CAFFE, LFFD = WEIGHTS / "mxnet", WEIGHTS / "caffe", WEIGHTS / "mxnet" / "
 SIZE = 640
 # Detector -> its checkpoint, and a second file where it has one.
 DETECTORS: dict[str, tuple[Path, ...]] = {
+    "mobilenet0.25_relu": (WEIGHTS / "mobilenet0.25_relu_2019-09.pth",),
     "mobilenet0.25_FD1MB": (WEIGHTS / "mobilenet0.25_FD1MB_Final.pth",),
     "slim": (WEIGHTS / "slim_Final.pth",),
     "RFB": (WEIGHTS / "RFB_Final.pth",),
