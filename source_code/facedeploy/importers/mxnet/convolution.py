@@ -23,10 +23,12 @@ def _convolution(layer: Layer) -> Tensor:
     _check_groups(layer, channels, filters, groups)
     covered = [d * (k - 1) + 1 for d, k in zip(dilate, kernel, strict=True)]
     made = [(n + 2 * p - c) // s + 1 for n, p, c, s in zip(size, pad, covered, stride, strict=True)]
+    shape = batch, filters, *made
+    layer.expect_size(shape)  # Before parameters, which may have to be drawn.
     return layer.emit(
         "Conv",
         [data.name, *_parameters(layer, (filters, channels // groups, *kernel), filters, has_bias)],
-        (batch, filters, *made),
+        shape,
         **_window(kernel, stride, dilate, pad, groups),
     )
 
@@ -56,10 +58,12 @@ def _deconvolution(layer: Layer) -> Tensor:
     if adjust[0] >= stride[0] or adjust[1] >= stride[1]:
         layer.refuse(f"adj: got {adjust}, expected less than the stride {stride}")
     made = [total - 2 * p + a for total, p, a in zip(whole, pad, adjust, strict=True)]
+    shape = batch, filters, *made
+    layer.expect_size(shape)
     return layer.emit(
         "ConvTranspose",
         [data.name, *_parameters(layer, (channels, filters // groups, *kernel), filters, has_bias)],
-        (batch, filters, *made),
+        shape,
         output_padding=adjust,
         **_window(kernel, stride, dilate, pad, groups),
     )

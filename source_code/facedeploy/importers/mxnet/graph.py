@@ -73,6 +73,13 @@ class Layer:
         if len(self.inputs) not in counts:
             self.refuse(f"has {len(self.inputs)} inputs, expected {' or '.join(map(str, counts))}")
 
+    def expect_size(self, shape: Shape) -> None:
+        """Raises CheckpointError when what the node would make has nothing in it, or too much."""
+        if min(shape) < 1 or prod(shape) > LARGEST_TENSOR:
+            extreme = "small" if min(shape) < 1 else "large"
+            sides = " and ".join(str(list(each.shape)) for each in self.inputs if each)
+            self.refuse(f"would make {list(shape)} of its input {sides}: the image is too {extreme} for this net")
+
     def parameter(self, index: int, role: str, shape: Shape) -> str:
         """The name of the constant for an input that is a parameter of this shape."""
         source = self.sources[index]
@@ -87,10 +94,7 @@ class Layer:
 
     def emit(self, op: str, inputs: Sequence[str], shape: Shape, suffix: str = "", **attributes: Any) -> Tensor:
         """Write an ONNX node. The last one of a layer has no suffix and makes the layer's output, `<node>_output`."""
-        if min(shape) < 1 or prod(shape) > LARGEST_TENSOR:
-            extreme = "small" if min(shape) < 1 else "large"
-            sides = " and ".join(str(list(each.shape)) for each in self.inputs if each)
-            self.refuse(f"would make {list(shape)} of its input {sides}: the image is too {extreme} for this net")
+        self.expect_size(shape)
         name = f"{self.node.name}_{suffix or 'output'}"
         self._claim(name)
         label = f"{self.node.name}_{suffix}" if suffix else self.node.name
