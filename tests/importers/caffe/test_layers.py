@@ -266,6 +266,19 @@ def test_dropout_does_nothing(check_net) -> None:
     [
         (layer("LRN"), {}, r"line 2: the layer it \(LRN\): type: this type of layer is not supported, expected one of"),
         (layer("ReLU", "relu_param { slope: 1 }"), {}, r"the layer it \(ReLU\): relu_param.slope: is not supported"),
+        (layer("ReLU", "relu_param { negative_slope: 1e39 }"), {}, "got 1e39, expected a number of at most 3.4e"),
+        (
+            layer("BatchNorm"),
+            {"it": [[1, 1, 1], [1, 1, 1], [1e-40]]},
+            r"layer it \(BatchNorm\) make numbers that are not",
+        ),
+        (
+            layer("BatchNorm", tops=["a"])
+            + layer("Scale", "", ["a"], ["b"], "s")
+            + layer("Scale", "", ["b"], name="t"),
+            {"it": [draws(3), draws(3), [1]], "s": [[1e30] * 3], "t": [[1e30] * 3]},
+            r"layer t \(Scale\) make numbers that are not finite",
+        ),
         (layer("ReLU", "pooling_param { }"), {}, "pooling_param: is not supported"),
         (
             layer("Pooling", "pooling_param { pool: STOCHASTIC kernel_size: 2 }"),

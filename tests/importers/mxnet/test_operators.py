@@ -306,6 +306,7 @@ def _one(op: str, **attributes: Any) -> Net:
         (_one("softmax", axis=4), "axis: got 4, its input has 4 dimensions"),
         (_one("slice_axis", axis=1, begin=2, end=2), "begin 2, end 2: expected a part of the 3 along axis 1"),
         (_one("_mul_scalar", scalar="nan"), "scalar: got nan, expected a number"),
+        (_one("_minus_scalar", scalar="1e300"), "scalar: got 1e300, expected a number of at most 3.4e+38 (float32)"),
         (_one("Dropout", mode="always"), "mode: got always, expected training"),
         (_one("Concat", num_args=2), "has 1 inputs, expected 2"),
         (_one("LeakyReLU", act_type="rrelu"), "act_type: got rrelu, expected leaky or elu or prelu"),

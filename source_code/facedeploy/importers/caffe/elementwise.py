@@ -3,7 +3,10 @@
 from functools import reduce
 
 import numpy as np
+import numpy.typing as npt
 
+from facedeploy.core.errors import CheckpointError
+from facedeploy.core.shown import shown
 from facedeploy.importers.caffe.arrange import axis_of
 from facedeploy.importers.caffe.graph import Graph
 from facedeploy.importers.caffe.network import Layer
@@ -30,8 +33,8 @@ def batch_norm(layer: Layer, graph: Graph) -> None:
     arrays = {
         "gamma": np.ones(channels, np.float32),
         "beta": np.zeros(channels, np.float32),
-        "mean": (mean * factor).astype(np.float32),
-        "variance": (variance * factor).astype(np.float32),
+        "mean": _single(layer, graph, mean * factor),
+        "variance": _single(layer, graph, variance * factor),
     }
     inputs = [graph.constant(f"{layer.name}.{role}", array) for role, array in arrays.items()]
     graph.add("BatchNormalization", layer, [layer.bottoms[0], *inputs], shape, epsilon=epsilon)
@@ -59,9 +62,10 @@ def scale(layer: Layer, graph: Graph) -> None:
         and (axis, end) == (1, 2)
     ):
         for name, array in ((before.input[1], gamma), (before.input[2], gamma)):
-            graph.constants[name] = graph.constants[name] * array
+            graph.constants[name] = _single(layer, graph, graph.constants[name].astype(np.float64) * array)
         if beta:
-            graph.constants[before.input[2]] = graph.constants[before.input[2]] + beta[0]
+            shifted = graph.constants[before.input[2]].astype(np.float64) + beta[0]
+            graph.constants[before.input[2]] = _single(layer, graph, shifted)
         before.output[0] = layer.tops[0]
         graph.shapes[layer.tops[0]] = shape
         return
@@ -136,3 +140,15 @@ def dropout(layer: Layer, graph: Graph) -> None:
     """Nothing, at inference."""
     layer.settings.skip("dropout_param")
     graph.add("Identity", layer, layer.bottoms, graph.shapes[layer.bottoms[0]])
+
+
+def _single(layer: Layer, graph: Graph, array: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
+    """As float32. Raises CheckpointError where that holds one of the numbers no more."""
+    with np.errstate(over="ignore"):
+        rounded = array.astype(np.float32)
+    if not np.isfinite(rounded).all():
+        raise CheckpointError(
+            f"{graph.parameters}: the parameters of the layer {shown(layer.name)} ({layer.type}) make numbers that are "
+            "not finite in float32"
+        )
+    return rounded

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from facedeploy.core.errors import CheckpointError
+from facedeploy.core.float32 import EXPECTED, is_float32
 from facedeploy.core.shown import shown
 from facedeploy.importers.caffe.prototxt import Message, Scalar
 
@@ -62,12 +63,12 @@ class Settings:
         return self._single(key, self.integers(key, least), default)
 
     def numbers(self, key: str) -> list[float]:
-        """All values of a field of finite numbers."""
+        """All values of a field of numbers, which are finite as float32."""
         numbers = list[float]()
         for value in self._scalars(key):
             number = None if value.quoted else _number(value.text)
-            if number is None or not abs(number) < float("inf"):
-                raise self.error(f"got {shown(value.text)}, expected a number", key, value.line)
+            if number is None or not is_float32(number):
+                raise self.error(f"got {shown(value.text)}, expected {EXPECTED}", key, value.line)
             numbers.append(number)
         return numbers
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import NoReturn, TypeVar
 
 from facedeploy.core.errors import CheckpointError
+from facedeploy.core.float32 import EXPECTED, is_float32
 from facedeploy.core.shown import shown
 
 T = TypeVar("T")
@@ -41,7 +42,7 @@ class Attributes:
         return None if text in (None, "None") else self._whole(key, str(text), "a whole number or None")
 
     def number(self, key: str, default: float | None = None) -> float:
-        """A finite number."""
+        """A number that is finite as a float32."""
         text = self._take(key)
         if text is None:
             return self._given(key, default)
@@ -49,8 +50,8 @@ class Attributes:
             number = float(text)
         except ValueError:
             number = math.nan
-        if not math.isfinite(number):
-            self._refuse(key, text, "a number")
+        if not is_float32(number):
+            self._refuse(key, text, EXPECTED)
         return number
 
     def flag(self, key: str, default: bool) -> bool:
