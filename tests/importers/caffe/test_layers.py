@@ -128,7 +128,8 @@ def test_batch_norm_and_scale(check_net, weight, eps, biased, in_place, second, 
     text += layer("ReLU", "", [normal], ["aside"], "aside") if between else ""
     text += layer("ReLU", "", [middle], ["out"], "relu")
     scaled = [draws(3), draws(3)] if biased else [draws(3)]
-    blobs = {"bn": [draws(3), np.abs(draws(3)) * 40 + 1, np.array([weight])], "first": scaled, "second": scaled}
+    blobs = {"bn": [draws(3), np.abs(draws(3)) * 40 + 1, np.array([weight])], "first": scaled}
+    blobs |= {"second": scaled} if second else {}
     model = check_net(text, blobs, (2, 3, 4, 5), legacy=legacy)
     kinds = [node.op_type for node in model.graph.node]
     assert kinds == (["BatchNormalization", "Relu"] if not between else kinds)

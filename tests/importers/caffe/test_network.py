@@ -1,5 +1,7 @@
 """Which blob a layer reads, where layers write into what they read, and what the model's ends are."""
 
+import re
+
 import caffe_net
 import numpy as np
 import pytest
@@ -100,9 +102,23 @@ def test_shape_given_is_used_instead_of_the_one_in_the_file(tmp_path) -> None:
     prototxt.write_text(
         'input: "data" input_dim: 1 input_dim: 3 input_dim: 8 input_dim: 9\n' + layer("ReLU", "data", "a")
     )
-    caffemodel.write_bytes(caffe_net.caffemodel_bytes({"unused": [np.zeros(3)]}))
+    caffemodel.write_bytes(caffe_net.caffemodel_bytes({"it": [np.zeros(3)]}))
     model = import_caffe(prototxt, caffemodel, (2, 3, 16, 20))
     for entry in (model.graph.input[0], model.graph.output[0]):
         assert [side.dim_value for side in entry.type.tensor_type.shape.dim] == [2, 3, 16, 20]
     with pytest.raises(CheckpointError, match=r"the input data has the shape \[1, 3, 8, 9\], got \[1, 4, 8, 9\]"):
         import_caffe(prototxt, caffemodel, (1, 4, 8, 9))
+
+
+def test_parameters_of_a_layer_that_the_net_lacks_in_every_phase_are_refused(import_net) -> None:
+    text = layer("ReLU", "data", "a")
+    blobs = {name: [np.zeros(3)] for name in ("fc1", "fc2", "fc3", "fc4")}
+    with pytest.raises(CheckpointError) as caught:
+        import_net(text, blobs, (1, 3, 8, 9))
+    assert re.fullmatch(
+        r"\S+net.caffemodel: has parameters of 4 layers that are not in \S+net.prototxt \(fc1, fc2, fc3, and 1 more\): "
+        r"take the two files of one net, or add these layers with include \{ phase: TRAIN \}",
+        str(caught.value),
+    )
+    training = [layer("InnerProduct", "a", name, name, "include { phase: TRAIN }") for name in blobs]
+    import_net(text + "".join(training), blobs, (1, 3, 8, 9))

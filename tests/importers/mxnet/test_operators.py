@@ -348,11 +348,31 @@ def test_parameters_have_to_be_there_and_of_floats(tmp_path: Path, change: Any, 
     assert said in str(caught.value)
 
 
-def test_halves_and_doubles_become_floats_and_others_go_unread(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", [np.float16, np.float64])
+def test_halves_and_doubles_become_floats(tmp_path: Path, kind: type) -> None:
     net = _conv()
-    net.params["arg:c_weight"] = net.params["arg:c_weight"].astype(np.float16)
-    net.params["arg:fc7_weight"] = np.ones((2, 2), np.int64)
+    net.params["arg:c_weight"] = net.params["arg:c_weight"].astype(kind)
     assert len(net.check(tmp_path, (1, 3, 8, 8)).graph.initializer) == 1
+
+
+def test_parameters_of_another_net_are_refused(tmp_path: Path) -> None:
+    net = _conv()
+    net.params |= {f"arg:fc{number}_weight": np.ones((2, 2), np.int64) for number in range(5)}
+    symbol, params = net.write(tmp_path)
+    with pytest.raises(CheckpointError) as caught:
+        import_mxnet(symbol, params, (1, 3, 8, 8))
+    assert str(caught.value) == (
+        f"{params}: has 5 parameters that {symbol} has no node for (fc0_weight, fc1_weight, fc2_weight, and 2 more): "
+        "take the two files of one net, or save the parameters without these"
+    )
+
+
+def test_parameters_that_a_node_has_may_go_unread(tmp_path: Path) -> None:
+    """Such as the gamma of a BatchNorm that fixes it, and what no output depends on."""
+    net = _conv()
+    last = net.batch_norm(len(net.nodes) - 1, 4)
+    net.convolution(last, 4, 2)
+    net.check(tmp_path, (1, 3, 8, 8), last)
 
 
 def test_label_that_is_not_dropped_is_refused(tmp_path: Path) -> None:

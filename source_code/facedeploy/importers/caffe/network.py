@@ -30,7 +30,7 @@ class Layer:
 class Network:
     """The layers of the test phase in order; `outputs` are the blobs that none of them reads, as they are made.
 
-    `input_shape` is what the file says of the one input, if it does.
+    `input_shape` is what the file says of the one input, if it does; `names` are those of all layers, of any phase.
     """
 
     name: str
@@ -38,6 +38,7 @@ class Network:
     input_shape: tuple[int, ...] | None
     layers: tuple[Layer, ...]
     outputs: tuple[str, ...]
+    names: frozenset[str]
 
 
 def read_network(path: Path) -> Network:
@@ -49,8 +50,10 @@ def read_network(path: Path) -> Network:
         )
     inputs = list(_declared_inputs(settings))
     layers = list[tuple[str, str, Settings]]()
+    names = set[str]()
     for section in settings.sections("layer"):
         name, kind = section.text("name", ""), section.text("type")
+        names.add(name)
         named = section.called(f"the layer {shown(name)} ({shown(kind)})")
         if not _runs_in_test_phase(named):
             continue
@@ -71,7 +74,7 @@ def read_network(path: Path) -> Network:
         raise CheckpointError(f"{path}: has no layers")
     (blob, shape), *_ = inputs
     resolved, outputs = _single_assignment(blob, layers)
-    return Network(settings.text("name", ""), blob, shape, tuple(resolved), tuple(outputs))
+    return Network(settings.text("name", ""), blob, shape, tuple(resolved), tuple(outputs), frozenset(names))
 
 
 def _declared_inputs(settings: Settings) -> Iterator[tuple[str, tuple[int, ...] | None]]:

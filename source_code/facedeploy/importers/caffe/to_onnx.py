@@ -1,7 +1,7 @@
 """A Caffe net -> ONNX."""
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ import numpy as np
 
 from facedeploy.core.errors import CheckpointError
 from facedeploy.core.requirement import require
+from facedeploy.core.shown import listed, shown
 from facedeploy.importers.caffe import arrange, elementwise, windows
 from facedeploy.importers.caffe.caffemodel import read_caffemodel
 from facedeploy.importers.caffe.graph import Graph
@@ -53,15 +54,17 @@ def import_caffe(prototxt: Path, caffemodel: Path, shape_nchw: Sequence[int]) ->
 
     Tensors have the names of their blobs, of an earlier content of a blob with a number behind it; nodes those of their
     layers. Outputs are the blobs that no layer reads, in the order of the file. Raises CheckpointError: a file that
-    cannot be read, a layer or parameter that is not supported, blobs that are missing or of other shapes;
-    DependencyError without onnx.
+    cannot be read, a layer or parameter that is not supported, blobs that are missing, of other shapes, or of a layer
+    that the prototxt has in no phase; DependencyError without onnx.
     """
     require("onnx", "compile", "Importing a Caffe net")
     from onnx import checker
 
     network = read_network(prototxt)
     shape = _input_shape(network, prototxt, shape_nchw)
-    graph = Graph.of(network, read_caffemodel(caffemodel), caffemodel, shape)
+    blobs = read_caffemodel(caffemodel)
+    _refuse_others(blobs, network, prototxt, caffemodel)
+    graph = Graph.of(network, blobs, caffemodel, shape)
     for layer in network.layers:
         _convert(layer, graph)
     model = _model(network, graph, shape, caffemodel)
@@ -71,6 +74,17 @@ def import_caffe(prototxt: Path, caffemodel: Path, shape_nchw: Sequence[int]) ->
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise CheckpointError(f"{prototxt}: what becomes of it is not valid ONNX: {reason}") from error
     return model
+
+
+def _refuse_others(blobs: Iterable[str], network: Network, prototxt: Path, caffemodel: Path) -> None:
+    """Caffe would pass over them, and so over a file of another net."""
+    others = [shown(name) for name in blobs if name not in network.names]
+    if others:
+        raise CheckpointError(
+            f"{caffemodel}: has parameters of {len(others)} layers that are not in {prototxt} "
+            f"({listed(others, limit=3)}): take the two files of one net, or add these layers with "
+            "include { phase: TRAIN }"
+        )
 
 
 def _convert(layer: Layer, graph: Graph) -> None:
