@@ -190,6 +190,42 @@ def test_a_level_without_outputs_is_refused(left_out: str, said: str) -> None:
         gather_heads(model_of(shapes), IMAGE, ANCHORS)
 
 
+@pytest.mark.parametrize(
+    ("head", "shapes", "said"),
+    [
+        (
+            AnchorSpec(((2, 1),), (8,)),
+            anchor_shapes(landmarks=False) | {"cls32": (2, 4, 2, 3), "box32": (2, 8, 2, 3)},
+            r"scales \[\[2, 1\]\] at strides \[8\] on 48x80 .*: the model has scores and boxes of other strides "
+            r"besides, cls32 \[2, 4, 2, 3\], box32 \[2, 8, 2, 3\]: name all strides of the net, or take the net that",
+        ),
+        (
+            PriorSpec(((8,),), (8,)),
+            {"s8": (2, 60, 1), "b8": (2, 60, 4), "s16": (2, 15, 1), "b16": (2, 15, 4), "k16": (2, 15, 10)},
+            r"besides, s16 \[2, 15, 1\], b16 \[2, 15, 4\], k16",
+        ),
+        (ReceptiveFieldSpec((15, 20), (4, 4), (3, 3)), FIELD_SHAPES, "besides, score2"),
+    ],
+)
+def test_levels_of_the_model_that_the_head_lacks_are_refused(head: HeadSpec, shapes: Shapes, said: str) -> None:
+    with pytest.raises(CompileError, match=said):
+        gather_heads(model_of(shapes), IMAGE, head)
+
+
+@pytest.mark.parametrize(
+    "others",
+    [
+        {"feature": (2, 4, 2, 3), "wide": (2, 16, 2, 3)},  # Of one and four times the channels, but not of two priors.
+        {"boxes": (2, 50, 4), "scores": (2, 50, 2)},  # What the model itself makes of the maps.
+        {"boxes": (2, 8, 2, 3)},
+    ],
+)
+def test_outputs_that_are_no_level_stay(others: Shapes) -> None:
+    head = AnchorSpec(((2, 1),), (8,))
+    model = model_of({"c": (2, 4, 6, 10), "b": (2, 8, 6, 10)} | others)
+    assert [output.name for output in gather_heads(model, IMAGE, head).graph.output] == ["loc", "conf", *others]
+
+
 @pytest.mark.parametrize("kind", ["rpn_nms", "rf_nms"])
 def test_an_artifact_finds_what_numpy_finds(
     kind: str, make_config: Callable, run_onnx, image: np.ndarray, tmp_path: Path

@@ -13,6 +13,7 @@ from facedeploy.core.head_spec import HeadSpec
 from facedeploy.core.level import Level
 from facedeploy.core.prior_spec import PriorSpec
 from facedeploy.core.receptive_field_spec import ReceptiveFieldSpec
+from facedeploy.core.shown import listed
 from facedeploy.core.tensor_spec import TensorSpec
 from facedeploy.quantize.graph import static_shapes
 
@@ -40,6 +41,9 @@ class _Output:
     def numbers(self, level: Level) -> int:
         return self.shape[1] // level.priors if len(self.shape) == 4 else self.shape[2]
 
+    def described(self) -> str:
+        return f"{self.name} {list(self.shape)}"
+
 
 def gather_heads(model: Any, image: TensorSpec, head: HeadSpec) -> Any:
     """A copy of an onnx.ModelProto with outputs loc (N, P, 4), conf (N, P, 1) and, if it has landmarks, landms.
@@ -47,7 +51,8 @@ def gather_heads(model: Any, image: TensorSpec, head: HeadSpec) -> Any:
     Levels lie one behind the other, in the order of `head`. Outputs are told by their shapes, those of levels of one
     size by their order. Where levels have two outputs of one number a prior, these are a class's and an object's
     probability (YuNet), and the square root of their product is the score. Other outputs stay as they are, and so does
-    a model that has no outputs of levels. Raises CompileError when a level has no boxes or scores.
+    a model that has no outputs of levels. Raises CompileError when a level has no boxes or scores, and when the model
+    has both of a level that `head` lacks, where faces would go unseen.
     """
     shapes = static_shapes(with_input_shape(model, image))
     outputs = [_Output(entry.name, shapes.get(entry.name, ())) for entry in model.graph.output]
@@ -74,7 +79,7 @@ def gather_heads(model: Any, image: TensorSpec, head: HeadSpec) -> Any:
         most = 2 if kind == CONF and isinstance(head, PriorSpec) else 1
         for number in scales:
             if not 1 <= len(found[number]) <= most:
-                described = ", ".join(f"{output.name} {list(output.shape)}" for output in outputs)
+                described = ", ".join(output.described() for output in outputs)
                 raise CompileError(
                     f"graph.extra_ops: {head.described()} on {height}x{width} (height x width): got "
                     f"{len(found[number])} outputs that may be {kind} at stride {levels[number].stride}, expected one "
@@ -83,6 +88,14 @@ def gather_heads(model: Any, image: TensorSpec, head: HeadSpec) -> Any:
         halved = kind == CONF and isinstance(head, AnchorSpec)
         rows = [builder.rows(f"{kind}.{number}", levels[number], found[number], last=halved) for number in scales]
         made.append(builder.add("Concat", rows, kind, axis=1))
+    taken = [output for output in outputs if output.name in used]
+    others = [output for output in outputs if output.name not in used]
+    if surplus := _of_other_levels(head, levels, taken, others):
+        raise CompileError(
+            f"graph.extra_ops: {head.described()} on {height}x{width} (height x width): the model has scores and boxes "
+            f"of other strides besides, {listed([output.described() for output in surplus])}: name all strides of the "
+            "net, or take the net that these are for"
+        )
     builder.replace_outputs(made, used)
     return gathered
 
@@ -96,6 +109,24 @@ def _of_levels(kind: str, head: HeadSpec, levels: Sequence[Level], outputs: Sequ
         fitting = [output for output in outputs if output.fits(level) and kinds.get(output.numbers(level)) == kind]
         found.append(fitting[alike.index(number) :: len(alike)])
     return found
+
+
+def _of_other_levels(
+    head: HeadSpec, levels: Sequence[Level], taken: Sequence[_Output], others: Sequence[_Output]
+) -> list[_Output]:
+    """Those of the others that are of the form of those taken, and are the scores and the boxes of one more grid."""
+    kinds, forms = KINDS[type(head)], {len(output.shape) for output in taken}
+    grids: dict[Level, list[_Output]] = {}
+    for output in others:
+        if len(output.shape) not in forms or any(output.fits(level) for level in levels):
+            continue
+        for priors in {level.priors for level in levels} if len(output.shape) == 4 else {1}:
+            rows, columns = output.shape[2:] if len(output.shape) == 4 else (output.shape[1], 1)
+            grid = Level(0, rows, columns, priors)
+            if output.fits(grid) and output.numbers(grid) in kinds:
+                grids.setdefault(grid, []).append(output)
+    whole = [each for grid, each in grids.items() if {LOC, CONF} <= {kinds[output.numbers(grid)] for output in each}]
+    return [output for each in whole for output in each]
 
 
 class _Builder:
