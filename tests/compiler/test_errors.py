@@ -316,13 +316,16 @@ def test_file_that_is_no_torchscript(content: bytes, weights: Path, tmp_path: Pa
 def test_frontend_of_the_other_type(heads_file: Path, exported_net, weights: Path, make_config: MakeConfig) -> None:
     assert "is not TorchScript" in refusal(make_config(heads_file, weights, SHAPE, kind="torchscript"))
     torchscript = exported_net.torchscript.path
-    assert "is not a usable ONNX model" in refusal(make_config(torchscript, weights, (2, 3, 64, 96)))
+    said = refusal(make_config(torchscript, weights, (2, 3, 64, 96)))
+    assert said == (
+        f"frontend.checkpoint: {torchscript} is not an ONNX model but TorchScript: frontend.type: torchscript reads it"
+    )
 
 
 def test_state_dict_is_no_torchscript(weights: Path, tmp_path: Path, make_config: MakeConfig) -> None:
     torch.save({"weight": torch.zeros(3)}, tmp_path / "net.pth")
     message = refusal(make_config(tmp_path / "net.pth", weights, SHAPE, kind="torchscript"))
-    assert "is not TorchScript" in message
+    assert message.endswith("is not TorchScript but a PyTorch checkpoint: `facedeploy export` makes ONNX of it")
 
 
 def test_torchscript_that_takes_another_shape(exported_net, weights: Path, make_config: MakeConfig) -> None:

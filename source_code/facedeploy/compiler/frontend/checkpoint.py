@@ -5,6 +5,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from facedeploy.compiler.frontend.file_kind import CHECKPOINTS, PARAMETERS, expect_kind
 from facedeploy.compiler.frontend.foreign import foreign_to_onnx
 from facedeploy.compiler.frontend.onnx_file import read_onnx
 from facedeploy.compiler.frontend.torchscript import torchscript_to_onnx
@@ -35,9 +36,13 @@ def find_checkpoint(frontend: Frontend, note: Callable[[str], None]) -> Path:
 
 
 def find_params(frontend: Frontend) -> Path:
-    """The file of `frontend.params`, under the current directory. Raises CompileError when there is none."""
+    """The file of `frontend.params`, under the current directory.
+
+    Raises CompileError when there is none, or it is of another kind.
+    """
     path = Path(frontend.params or "")
     if frontend.params and path.is_file():
+        expect_kind(PARAMETERS[frontend.type], path, "frontend.params")
         return path
     raise CompileError(f"frontend.params: {_absence(path)}; --set frontend.params=X names another")
 
@@ -55,8 +60,10 @@ def image_specs(frontend: Frontend) -> list[TensorSpec]:
 def read_checkpoint(path: Path, frontend: Frontend) -> Any:
     """The onnx.ModelProto in a file of `frontend.type`.
 
-    Raises what `read_onnx`, `torchscript_to_onnx`, `find_params` and `foreign_to_onnx` raise.
+    Raises CompileError for a file of another kind, and what `read_onnx`, `torchscript_to_onnx`, `find_params` and
+    `foreign_to_onnx` raise.
     """
+    expect_kind(CHECKPOINTS[frontend.type], path, "frontend.checkpoint")
     match frontend.type:
         case "onnx":
             return read_onnx(path)
