@@ -87,6 +87,7 @@ def test_layers_of_the_test_phase_are_kept(tmp_path, rule, kept) -> None:
             "include.stage: is not supported",
         ),
         ('input: "data"\nlayer: 3', "line 2: layer: got 3, expected a section"),
+        ('input: "data"\n' + layer("ReLU", "data", "a") + "x" * 999 + ": 1", r"line 3: x{60}\.\.\.: is not supported"),
         ("input: data", "input: got data, expected a text in quotes"),
     ],
 )

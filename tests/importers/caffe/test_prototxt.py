@@ -85,6 +85,8 @@ layer < flag: true >"""
         ("a: 'b\nc'", "line 1: 'b is not protobuf's text format|line 1: 'b.* is not protobuf's text format"),
         ("a: '\\x'", r"line 1: the escape \\x is not known here"),
         ("a: 1 @", "line 1: @ is not protobuf's text format"),
+        (f"{'a' * 9999} 1", r"line 1: got 1 after a{60}\.\.\., expected a value"),
+        (f"{'a' * 9999}: [1 2]", r"in the list of a{60}\.\.\.$"),
         ("a {" * 50, "nested more than 20 deep"),
     ],
 )

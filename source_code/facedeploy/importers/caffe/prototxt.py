@@ -98,7 +98,7 @@ class _Parser:
                 continue
             values.append(self._value(name, colon, depth))
             if self._next.kind != "mark" or self._next.text not in ",]":
-                raise self._error(self._next.line, f"got {shown(self._next.text)} in the list of {name.text}")
+                raise self._error(self._next.line, f"got {shown(self._next.text)} in the list of {shown(name.text)}")
         return values
 
     def _value(self, name: _Token, colon: bool, depth: int) -> Scalar | Message:
@@ -107,7 +107,7 @@ class _Parser:
             return self.message(CLOSED_BY[token.text], depth + 1)
         if token.kind not in ("word", "quoted") or not colon:
             got = shown(token.text) if token.text else "the end of the file"
-            raise self._error(token.line, f"got {got} after {name.text}, expected a value or a section")
+            raise self._error(token.line, f"got {got} after {shown(name.text)}, expected a value or a section")
         text = token.text
         while token.kind == "quoted" and self._next.kind == "quoted":  # Pieces of one text.
             text += self._take().text

@@ -118,8 +118,9 @@ class Settings:
 
     def error(self, problem: str, key: str = "", line: int | None = None) -> CheckpointError:
         """An error about the section, or a key of it."""
-        parts = [str(self._file), f"line {line or self._message.line}", self._where, f"{self._path}{key}" * bool(key)]
-        return CheckpointError(": ".join([*filter(None, parts), problem]))
+        parts = [str(self._file), f"line {line or self._message.line}", self._where]
+        named = [shown(f"{self._path}{key}")] if key else []
+        return CheckpointError(": ".join([*filter(None, parts), *named, problem]))
 
     def _scalars(self, key: str) -> list[Scalar]:
         self._read.add(key)
