@@ -1,8 +1,9 @@
 """Damage the files that users write: `python tests/bench/fuzz_configs.py --count 20000 --model_prefix_path .../mod`.
 
-Valid files of every format that facedeploy reads (build YAML, `--set`, vdsp JSON, mod.json, run.journal, tuning.json,
-range cache, prediction files, ground truth, lists, npz) are mutated by a seeded generator, and given to the product's
-own reader: each must load, or be refused in one clear sentence, with no other exception, in 2 s of CPU and 200 MB.
+Valid files of every format that facedeploy reads but images, ONNX and torch's (build YAML, `--set`, vdsp JSON,
+mod.json, run.journal, tuning.json, range cache, prediction files, ground truth, lists, npz, MXNet and Caffe nets,
+calibration tables) are mutated by a seeded generator, and given to the product's own reader: each must load, or be
+refused in one clear sentence, with no other exception, in 2 s of CPU and 200 MB.
 Prints a line a format; the exit code is 1 when something is not so. `--only FORMAT --first N --count 1` repeats one.
 """
 
@@ -21,7 +22,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT / "tests/fuzz"), str(ROOT / "source_code")]
+sys.path[:0] = [str(ROOT / "tests/fuzz"), str(ROOT / "tests/importers/caffe"), str(ROOT / "source_code")]
 os.environ.setdefault("TVM_BIND_THREADS", "0")
 os.environ.setdefault("TVM_NUM_THREADS", "1")
 CPU_SECONDS, MEGABYTES = 2.0, 200.0
@@ -123,7 +124,7 @@ def names_of_formats() -> list[str]:
 
 
 def try_one(seed: int, index: int) -> dict:
-    from formats import judge, mutation
+    from judge import judge, mutation
 
     names = list(_formats)
     each = _formats[names[index % len(names)]]

@@ -1,13 +1,15 @@
 """A few hundred of the mutations that tests/bench/fuzz_configs.py makes by the ten thousand."""
 
 import pytest
-from formats import all_formats, judge, mutation, unclear
+from formats import all_formats
+from judge import judge, mutation, unclear
 
 EACH = 40
 NAMES = (
     "build YAML", "--set", "vdsp JSON", "mod.json", "run.journal", "tuning.json", "range cache", "predictions",
     "wider_face_val.mat", "wider_hard_val.mat", "image list", "npz list", "input npz", "output npz",
     "FDDB results", "FDDB ellipses", "FDDB fold",
+    "MXNet symbol", "MXNet params", "prototxt", "caffemodel", "calibration table",
 )  # fmt: skip
 
 

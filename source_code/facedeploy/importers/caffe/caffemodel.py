@@ -98,7 +98,7 @@ def _blob(blob: Any, called: str) -> Blob:
     numbers = blob.double_data if blob.double_data else blob.data
     if len(sides) > MAX_AXES or any(side < 0 for side in sides) or prod(sides) != len(numbers):
         raise CheckpointError(f"{called} has {len(numbers)} numbers for the shape {shown(str(list(sides)))}")
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         array = np.fromiter(numbers, np.float64 if blob.double_data else np.float32, len(numbers)).astype(np.float32)
     if not np.isfinite(array).all():
         raise CheckpointError(f"{called} has numbers that are not finite")

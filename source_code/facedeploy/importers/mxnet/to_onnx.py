@@ -78,7 +78,7 @@ def find_stored(params: Mapping[str, Array], file: str) -> FindParameter:
             )
         if array.dtype.kind != "f":
             raise CheckpointError(f"{file}: the parameter {shown(name)}, {user}, is {array.dtype}, expected floats")
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore", invalid="ignore"):
             weights = array.astype(np.float32)
         if not np.isfinite(weights).all():
             raise CheckpointError(f"{file}: the parameter {shown(name)}, {user}, has numbers that are not finite")
