@@ -9,12 +9,11 @@ artifact's, and the greatest difference of a score; on nine photos at 640: 46 he
 """
 
 import argparse
-import subprocess
 from pathlib import Path
 
 import cv2
 import numpy as np
-from mxnet_nets import SERVER, Server
+from mxnet_nets import SERVER, served
 from plain import DATA
 
 from facedeploy import FaceDetector
@@ -24,17 +23,10 @@ SCORE, COVERED = 0.3, 0.3
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("symbol", type=Path)
-    parser.add_argument("params", type=Path)
-    parser.add_argument("prefix", type=Path)
-    parser.add_argument("--mxnet", required=True, help="a Python that has MXNet 1.9.1")
-    arguments = parser.parse_args()
+    arguments = net_and_artifact(__doc__)
     detector = FaceDetector.from_artifact(arguments.prefix, confidence_threshold=SCORE, nms_threshold=COVERED)
     side, _ = detector.artifact.manifest.base.canvas_hw
-    command = [arguments.mxnet, "-c", SERVER, arguments.symbol, arguments.params, side]
-    with subprocess.Popen(list(map(str, command)), stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-        server = Server(process)
+    with served([arguments.mxnet, "-c", SERVER, arguments.symbol, arguments.params, side]) as server:
         for path in sorted((DATA.parent / "lffd_samples" / "head").glob("*.jpg")):
             image = cv2.imread(str(path))
             ratio = side / max(image.shape[:2])
@@ -47,7 +39,16 @@ def main() -> None:
             overlaps = [iou(box, head) for box, head in zip(found.boxes, expected, strict=True)]
             off = np.abs(found.scores - expected[:, 4]).max(initial=0)
             print(f"{path.name}: {len(found)} heads, IoU from {min(overlaps, default=1):.5f}, scores off by {off:.1e}")
-        process.stdin.close()
+
+
+def net_and_artifact(description: str) -> argparse.Namespace:
+    """What a comparison of an artifact with its net in MXNet is given."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("symbol", type=Path)
+    parser.add_argument("params", type=Path)
+    parser.add_argument("prefix", type=Path)
+    parser.add_argument("--mxnet", required=True, help="a Python that has MXNet 1.9.1")
+    return parser.parse_args()
 
 
 def heads(outputs: list[np.ndarray], side: int) -> np.ndarray:

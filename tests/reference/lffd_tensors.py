@@ -7,13 +7,10 @@ Prints for each image the greatest difference of a score and of a distance in MX
 artifact's `conf` and `loc`; of licence plates, on eight images at 640: 3.1e-08 and 1.4e-06.
 """
 
-import argparse
-import subprocess
-from pathlib import Path
-
 import cv2
 import numpy as np
-from mxnet_nets import SERVER, Server
+from lffd_head import net_and_artifact
+from mxnet_nets import SERVER, served
 
 from facedeploy.runtime.model import Model
 
@@ -21,17 +18,10 @@ IMAGES = 8
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("symbol", type=Path)
-    parser.add_argument("params", type=Path)
-    parser.add_argument("prefix", type=Path)
-    parser.add_argument("--mxnet", required=True, help="a Python that has MXNet 1.9.1")
-    arguments = parser.parse_args()
+    arguments = net_and_artifact(__doc__)
     model = Model.open(arguments.prefix)
     side = model.canvas_hw[0]
-    command = [arguments.mxnet, "-c", SERVER, arguments.symbol, arguments.params, side]
-    with subprocess.Popen(list(map(str, command)), stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-        server = Server(process)
+    with served([arguments.mxnet, "-c", SERVER, arguments.symbol, arguments.params, side]) as server:
         for seed in range(IMAGES):
             tensor = synthetic(seed, side).astype(np.float32).transpose(2, 0, 1)
             outputs = server(tensor)
@@ -42,7 +32,6 @@ def main() -> None:
                 expected = np.concatenate([level[0, :width].reshape(width, -1).T for level in levels])
                 off = np.abs(found[name][0] - expected).max()
                 print(f"image {seed}: {name} {list(expected.shape)} of {np.abs(expected).max():.3g}, off by {off:.1e}")
-        process.stdin.close()
 
 
 def synthetic(seed: int, side: int) -> np.ndarray:

@@ -14,6 +14,8 @@ mxnet_nets.json has what came out at 640 (495 images of wider_val_dev).
 import argparse
 import json
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -58,8 +60,15 @@ def main() -> None:
 
 def evaluate_served(command: list[object], side: int, name: str, results: Path | None) -> None:
     """`evaluate` the net that a process runs, as Server says."""
+    with served(command) as server:
+        evaluate(Net(server), side, f"{name}_{side}", results)
+
+
+@contextmanager
+def served(command: list[object]) -> Iterator["Server"]:
+    """The net that a process runs until the block ends."""
     with subprocess.Popen(list(map(str, command)), stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-        evaluate(Net(Server(process)), side, f"{name}_{side}", results)
+        yield Server(process)
         process.stdin.close()
 
 
